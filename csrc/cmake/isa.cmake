@@ -1,0 +1,29 @@
+# One translation unit for each instruction set: vaelocity_add_isa_sources(<target> <files>...)
+# compiles every file once with each set of flags below and adds the objects to the target.
+#
+# Files are compiled with -ffp-contract=off: every fma is written out, so the bits do not depend on
+# the compiler's mood. No -ffast-math of any kind: a NaN must come out as a NaN.
+
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
+  set(VAELOCITY_ISAS avx512 avx2 generic)
+else()
+  set(VAELOCITY_ISAS generic)
+endif()
+set(VAELOCITY_ISA_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma)
+set(VAELOCITY_ISA_FLAGS_avx2 -mavx2 -mfma)
+set(VAELOCITY_ISA_FLAGS_generic "")
+
+function(vaelocity_add_isa_sources target)
+  foreach(isa IN LISTS VAELOCITY_ISAS)
+    string(TOUPPER ${isa} ISA)
+    set(unit ${target}_${isa})
+    if(NOT TARGET ${unit})
+      add_library(${unit} OBJECT)
+      target_compile_definitions(${unit} PRIVATE VAEL_ISA_${ISA})
+      target_compile_options(${unit} PRIVATE ${VAELOCITY_ISA_FLAGS_${isa}} -fno-exceptions -fno-rtti)
+      target_link_libraries(${unit} PRIVATE vaelocity_flags)
+      target_sources(${target} PRIVATE $<TARGET_OBJECTS:${unit}>)
+    endif()
+    target_sources(${unit} PRIVATE ${ARGN})
+  endforeach()
+endfunction()
