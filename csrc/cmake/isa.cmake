@@ -10,6 +10,10 @@ else()
   set(VAELOCITY_ISAS generic)
 endif()
 set(VAELOCITY_ISA_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  # GCC 12 warns of its own avx512fintrin.h (GCC PR 105593).
+  list(APPEND VAELOCITY_ISA_FLAGS_avx512 -Wno-maybe-uninitialized -Wno-uninitialized)
+endif()
 set(VAELOCITY_ISA_FLAGS_avx2 -mavx2 -mfma)
 set(VAELOCITY_ISA_FLAGS_generic "")
 

@@ -60,6 +60,10 @@ inline Vec copysign(Vec a, Vec b) {
 inline Mask less(Vec a, Vec b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ)}; }
 inline Mask less_equal(Vec a, Vec b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LE_OQ)}; }
 inline Vec select(Mask m, Vec yes, Vec no) { return {_mm256_blendv_ps(no.v, yes.v, m.m)}; }
+/// No lane is NaN, and all are +-0.
+inline bool all_zero(Vec a) {
+  return _mm256_movemask_ps(_mm256_cmp_ps(a.v, _mm256_setzero_ps(), _CMP_EQ_OQ)) == 0xff;
+}
 
 inline IVec iset(int32_t x) { return {_mm256_set1_epi32(x)}; }
 inline IVec bits(Vec a) { return {_mm256_castps_si256(a.v)}; }

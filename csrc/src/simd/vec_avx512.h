@@ -55,6 +55,10 @@ inline Vec copysign(Vec a, Vec b) {
 inline Mask less(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
 inline Mask less_equal(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LE_OQ)}; }
 inline Vec select(Mask m, Vec yes, Vec no) { return {_mm512_mask_blend_ps(m.m, no.v, yes.v)}; }
+/// No lane is NaN, and all are +-0.
+inline bool all_zero(Vec a) {
+  return _mm512_cmp_ps_mask(a.v, _mm512_setzero_ps(), _CMP_EQ_OQ) == 0xffff;
+}
 
 inline IVec iset(int32_t x) { return {_mm512_set1_epi32(x)}; }
 inline IVec bits(Vec a) { return {_mm512_castps_si512(a.v)}; }

@@ -108,6 +108,10 @@ inline Vec select(Mask m, Vec yes, Vec no) {
     r.v[i] = m.m[i] ? yes.v[i] : no.v[i];
   return r;
 }
+/// No lane is NaN, and all are +-0.
+inline bool all_zero(Vec a) {
+  return a.v[0] == 0 && a.v[1] == 0 && a.v[2] == 0 && a.v[3] == 0;
+}
 
 inline IVec iset(int32_t x) {
   const uint32_t u = static_cast<uint32_t>(x);

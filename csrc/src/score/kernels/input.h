@@ -1,0 +1,89 @@
+// Reading rows as they lie, standardising them, and noticing what is not finite, in one pass.
+#pragma once
+
+#include "score/plan.h"
+#include "simd/vec.h"
+
+namespace vael::VAEL_ISA {
+
+// x' = (x - mean) * (1 / scale). Beside it, bad = fma(x, 0, bad) stays 0 while all features are
+// finite and is NaN from the first NaN or inf on.
+
+/// Vec::lanes rows of feature j from row `first` on, only `count` of them read.
+inline Vec load_column(const Rows& rows, int j, size_t first, int count) {
+  const float* column = rows.columns[j] + static_cast<ptrdiff_t>(first) * rows.column_stride;
+  if (rows.column_stride == 1)
+    return count >= Vec::lanes ? load(column) : load_first(column, count);
+  float gathered[Vec::lanes] = {};
+  for (int i = 0; i < count && i < Vec::lanes; ++i)
+    gathered[i] = column[i * rows.column_stride];
+  return load(gathered);
+}
+
+/// Up to Vec::lanes features of Vec::lanes rows, features first. Rows from `count` on are 0.
+inline void load_square(const Rows& rows, int j, int features, size_t first, int count, Vec* t) {
+  if (!rows.rows) {
+    for (int i = 0; i < features; ++i)
+      t[i] = load_column(rows, j + i, first, count);
+    return;
+  }
+  for (int i = 0; i < Vec::lanes; ++i) {
+    const float* row = rows.rows + static_cast<ptrdiff_t>(first + i) * rows.row_stride + j;
+    t[i] = i >= count ? zero() : features >= Vec::lanes ? load(row) : load_first(row, features);
+  }
+  transpose(t);
+}
+
+/// A tile, rows in the vector. x: [n_features][tile], bad: [tile]. Rows count .. padded_rows are
+/// as if 0 had been read.
+inline void load_tile(const Plan& plan, const Rows& rows, size_t first, int count, int padded_rows,
+                      float* x, float* bad, int tile) {
+  for (int r = 0; r < padded_rows; r += Vec::lanes) {
+    const int valid = count - r < 0 ? 0 : count - r < Vec::lanes ? count - r : Vec::lanes;
+    Vec nonfinite = zero();
+    for (int j = 0; j < plan.n_features; j += Vec::lanes) {
+      const int features = plan.n_features - j < Vec::lanes ? plan.n_features - j : Vec::lanes;
+      Vec t[Vec::lanes];
+      load_square(rows, j, features, first + r, valid, t);
+      for (int i = 0; i < features; ++i) {
+        nonfinite = fma(t[i], zero(), nonfinite);
+        store(x + (j + i) * tile + r,
+              (t[i] - set(plan.mean[j + i])) * set(plan.inverse_scale[j + i]));
+      }
+    }
+    store(bad + r, nonfinite);
+  }
+}
+
+/// One row, features in the vector. x: [padded(n_features)], 0 in the padding. False if a feature is
+/// not finite.
+inline bool load_one(const Plan& plan, const Rows& rows, size_t row, float* x) {
+  const float* raw = rows.rows + static_cast<ptrdiff_t>(row) * rows.row_stride;
+  if (!rows.rows) {
+    for (int j = 0; j < plan.n_features; ++j)
+      x[j] = rows.columns[j][static_cast<ptrdiff_t>(row) * rows.column_stride];
+    raw = x;
+  }
+  Vec nonfinite = zero();
+  for (int j = 0; j < padded(plan.n_features); j += Vec::lanes) {
+    const int left = plan.n_features - j;
+    const Vec v = left >= Vec::lanes ? load(raw + j) : load_first(raw + j, left < 0 ? 0 : left);
+    nonfinite = fma(v, zero(), nonfinite);
+    store(x + j, (v - load(plan.mean + j)) * load(plan.inverse_scale + j));
+  }
+  return all_zero(nonfinite);
+}
+
+/// Asks for the tile that comes next while this one is computed: rows arrive from memory once.
+inline void prefetch_rows(const Plan& plan, const Rows& rows, size_t first, int count) {
+  if (!rows.rows)
+    return;
+  constexpr int line = 16; // float32s in a cache line
+  for (int r = 0; r < count; ++r) {
+    const float* row = rows.rows + static_cast<ptrdiff_t>(first + r) * rows.row_stride;
+    for (int j = 0; j < plan.n_features; j += line)
+      __builtin_prefetch(row + j);
+  }
+}
+
+} // namespace vael::VAEL_ISA

@@ -1,0 +1,232 @@
+// A whole score in one pass: rows in, scores and flags out. Compiled once per instruction set.
+//
+// score() cuts the rows into tiles. A tile goes through the whole network in L1 with its rows in the
+// vector (score_tile); a few rows left over, or a single event, with the outputs in the vector
+// (score_few). Both follow the summation orders of dense.h and terms.h: same row, same bits.
+
+#include "score/kernels/dense.h"
+#include "score/kernels/input.h"
+#include "score/kernels/terms.h"
+#include "score/plan.h"
+
+#include <float.h>
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
+
+namespace vael::VAEL_ISA {
+namespace {
+
+/// The caller's thread may flush subnormals or round another way; the score must not notice.
+class DefaultFloatMode {
+#if defined(__SSE__)
+  static constexpr unsigned flush_to_zero = 0x8000, denormals_are_zero = 0x0040, rounding = 0x6000;
+  unsigned saved_ = _mm_getcsr();
+
+public:
+  DefaultFloatMode() {
+    if (saved_ & (flush_to_zero | denormals_are_zero | rounding))
+      _mm_setcsr(saved_ & ~(flush_to_zero | denormals_are_zero | rounding));
+  }
+  ~DefaultFloatMode() {
+    if (saved_ & (flush_to_zero | denormals_are_zero | rounding))
+      _mm_setcsr(saved_);
+  }
+#else
+public:
+  DefaultFloatMode() {}
+#endif
+  DefaultFloatMode(const DefaultFloatMode&) = delete;
+  DefaultFloatMode& operator=(const DefaultFloatMode&) = delete;
+};
+
+bool needs_decoder(ScoreKind kind) {
+  return kind == ScoreKind::reconstruction || kind == ScoreKind::elbo;
+}
+
+/// The score that the sums make, before saturation. Sums a kind does not use are 0.
+float combine(const Plan& plan, float reconstruction_sum, float latent_sum) {
+  switch (plan.kind) {
+  case ScoreKind::reconstruction:
+    return 0.5f * reconstruction_sum;
+  case ScoreKind::kl:
+    return 0.5f * latent_sum;
+  case ScoreKind::mu2:
+  case ScoreKind::rz:
+    return latent_sum;
+  case ScoreKind::elbo:
+    return __builtin_fmaf(plan.beta, 0.5f * latent_sum, 0.5f * reconstruction_sum);
+  }
+  return 0.0f;
+}
+
+/// What a caller sees of a value: NaN for a row that is not finite, never inf, never a silent NaN.
+float saturate(float value, bool finite) {
+  if (!finite)
+    return __builtin_nanf("");
+  return value <= FLT_MAX ? value : FLT_MAX;
+}
+
+void write(const Plan& plan, const Results& results, size_t row, float reconstruction_sum,
+           float latent_sum, bool finite) {
+  const float score = combine(plan, reconstruction_sum, latent_sum);
+  results.scores[row] = saturate(score, finite);
+  if (results.flags)
+    results.flags[row] = !finite ? flag_nonfinite : score <= FLT_MAX ? 0 : flag_saturated;
+}
+
+/// 1/2 (y_j - x_j)^2 of one row; x and y hold feature j at j * stride.
+void write_features(const Plan& plan, const Results& results, size_t row, const float* x,
+                    const float* y, ptrdiff_t stride, bool finite) {
+  float* out = results.features + row * static_cast<size_t>(plan.n_features);
+  for (int j = 0; j < plan.n_features; ++j) {
+    const float d = y[j * stride] - x[j * stride];
+    out[j] = saturate(0.5f * (d * d), finite);
+  }
+}
+
+/// The sums over the latent variables, dispatched on the kind: f(Term{}) is called for kinds that
+/// have one.
+template <class F> void latent_term(ScoreKind kind, F f) {
+  switch (kind) {
+  case ScoreKind::kl:
+  case ScoreKind::elbo:
+    return f(KlTerm{});
+  case ScoreKind::mu2:
+    return f(Mu2Term{});
+  case ScoreKind::rz:
+    return f(RzTerm{});
+  case ScoreKind::reconstruction:
+    return;
+  }
+}
+
+/// Layers one after another between two buffers; returns where the result lies. `in` is not written.
+template <class Apply>
+const float* run(const DenseLayer* layers, int n, const float* in, float* a, float* b, Apply apply) {
+  for (int i = 0; i < n; ++i) {
+    float* out = in == a ? b : a;
+    apply(layers[i], in, out);
+    in = out;
+  }
+  return in;
+}
+
+// ---- Many rows -----------------------------------------------------------------------------------
+
+void score_tile(const Plan& plan, const Rows& rows, size_t first, size_t at, int count,
+                float* workspace, const Results& results) {
+  const int tile = plan.tile_rows;
+  const int used = (count + group_rows - 1) / group_rows * group_rows;
+  float* reconstruction = workspace; // [tile]
+  float* latent = reconstruction + tile;
+  float* bad = latent + tile;
+  float* x = bad + tile; // [n_features][tile]
+  float* a = x + plan.n_features * tile;
+  float* b = a + plan.max_width * tile;
+  const auto dense = [&](const DenseLayer& layer, const float* in, float* out) {
+    dense_tile(layer, in, out, tile, used);
+  };
+
+  load_tile(plan, rows, first, count, used, x, bad, tile);
+  const float* z = run(plan.encoder, plan.n_encoder, x, a, b, dense);
+  for (int r = 0; r < used; r += Vec::lanes) {
+    store(reconstruction + r, zero());
+    store(latent + r, zero());
+    latent_term(plan.kind, [&]<class Term>(Term) {
+      const float* logvar = plan.kind == ScoreKind::mu2 ? z : z + plan.latent * tile;
+      store(latent + r, sum_rows<Term>(z + r, logvar + r, tile, plan.latent));
+    });
+  }
+  const float* y = x;
+  if (needs_decoder(plan.kind)) {
+    y = run(plan.decoder, plan.n_decoder, z, a, b, dense);
+    for (int r = 0; r < used; r += Vec::lanes)
+      store(reconstruction + r, sum_rows<SquaredError>(x + r, y + r, tile, plan.n_features));
+  }
+  for (int r = 0; r < count; ++r) {
+    write(plan, results, at + r, reconstruction[r], latent[r], bad[r] == 0.0f);
+    if (results.features)
+      write_features(plan, results, at + r, x + r, y + r, tile, bad[r] == 0.0f);
+  }
+}
+
+// ---- Few rows ------------------------------------------------------------------------------------
+
+/// float32s of one row's buffer. Twice the latent's padding may be read behind logvar.
+ptrdiff_t few_stride(const Plan& plan) {
+  const int width = plan.max_width > plan.n_features ? plan.max_width : plan.n_features;
+  return padded(width) + row_padding;
+}
+
+constexpr int few_at_once = 4;
+
+template <int R>
+void score_few(const Plan& plan, const Rows& rows, size_t first, size_t at, float* workspace,
+               const Results& results) {
+  const ptrdiff_t stride = few_stride(plan);
+  float* x = workspace; // [R][stride]
+  float* a = x + R * stride;
+  float* b = a + R * stride;
+  const auto dense = [&](const DenseLayer& layer, const float* in, float* out) {
+    dense_few<R>(layer, in, out, stride);
+  };
+
+  bool finite[R];
+  for (int r = 0; r < R; ++r)
+    finite[r] = load_one(plan, rows, first + r, x + r * stride);
+  const float* z = run(plan.encoder, plan.n_encoder, x, a, b, dense);
+  float latent[R] = {}, reconstruction[R] = {};
+  latent_term(plan.kind, [&]<class Term>(Term) {
+    const float* logvar = plan.kind == ScoreKind::mu2 ? z : z + plan.latent;
+    for (int r = 0; r < R; ++r)
+      latent[r] = sum_one<Term>(z + r * stride, logvar + r * stride, plan.latent);
+  });
+  const float* y = x;
+  if (needs_decoder(plan.kind)) {
+    y = run(plan.decoder, plan.n_decoder, z, a, b, dense);
+    for (int r = 0; r < R; ++r)
+      reconstruction[r] = sum_one<SquaredError>(x + r * stride, y + r * stride, plan.n_features);
+  }
+  for (int r = 0; r < R; ++r) {
+    write(plan, results, at + r, reconstruction[r], latent[r], finite[r]);
+    if (results.features)
+      write_features(plan, results, at + r, x + r * stride, y + r * stride, 1, finite[r]);
+  }
+}
+
+size_t workspace_floats(const Plan& plan) {
+  const size_t tile = static_cast<size_t>(plan.tile_rows);
+  const size_t many = tile * static_cast<size_t>(3 + plan.n_features + 2 * plan.max_width);
+  const size_t few = 3 * few_at_once * static_cast<size_t>(few_stride(plan));
+  return many > few ? many : few;
+}
+
+void score(const Plan& plan, const Rows& rows, size_t first, size_t n, float* workspace,
+           const Results& results) {
+  const DefaultFloatMode mode;
+  const size_t tile = static_cast<size_t>(plan.tile_rows);
+  size_t at = 0;
+  while (n - at > static_cast<size_t>(plan.few_rows)) {
+    const size_t count = n - at < tile ? n - at : tile;
+    const size_t ahead = n - at - count < tile ? n - at - count : tile;
+    prefetch_rows(plan, rows, first + at + count, static_cast<int>(ahead));
+    score_tile(plan, rows, first + at, at, static_cast<int>(count), workspace, results);
+    at += count;
+  }
+  for (; n - at >= few_at_once; at += few_at_once)
+    score_few<few_at_once>(plan, rows, first + at, at, workspace, results);
+  if (n - at >= 2) {
+    score_few<2>(plan, rows, first + at, at, workspace, results);
+    at += 2;
+  }
+  if (at < n)
+    score_few<1>(plan, rows, first + at, at, workspace, results);
+}
+
+} // namespace
+} // namespace vael::VAEL_ISA
+
+extern "C" const vael::ScoreTable VAEL_ISA_NAME(vael_score_table);
+extern "C" const vael::ScoreTable VAEL_ISA_NAME(vael_score_table) = {
+    vael::VAEL_ISA::block_outputs, 32, 12, vael::VAEL_ISA::workspace_floats, vael::VAEL_ISA::score};
