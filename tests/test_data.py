@@ -303,6 +303,25 @@ def test_any_float64_survives_csv_and_parquet_as_its_float32(
         assert np.array_equal(joined, rows.astype(np.float32), equal_nan=True)
 
 
+@pytest.mark.parametrize("suffix", [".parquet", ".feather", ".arrows"])
+def test_batches_hold_a_part_of_the_file_only(tmp_path: Path, suffix: str) -> None:
+    rows = np.random.default_rng(0).integers(0, 9, size=(1 << 15, 64)).astype(np.float32)
+    table = pa.table({f"c{j}": rows[:, j] for j in range(64)})
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".parquet":
+        pa.parquet.write_table(table, path, row_group_size=1024, use_dictionary=False)
+    elif suffix == ".feather":
+        pa.feather.write_feather(table, path, chunksize=1024)
+    else:
+        with pa.ipc.new_stream(path, table.schema) as writer:
+            writer.write_table(table, max_chunksize=1024)
+    del table
+    before, held = pa.total_allocated_bytes(), 0
+    for _ in batches(path, 1024):
+        held = max(held, pa.total_allocated_bytes() - before)
+    assert held < rows.nbytes / 4
+
+
 # ---- several files
 
 

@@ -16,7 +16,8 @@ from vaelocity.data.source import AnyArray, Block, DataError, Options, Source, n
 def open_parquet(path: Path, options: Options) -> Source:
     """Flat columns of a Parquet file; checksums of its pages, where it has them, are verified."""
     parquet = need("pyarrow.parquet", "io")
-    file = parquet.ParquetFile(path, page_checksum_verification=True)
+    # pre_buffer would hold all that has been read until the file is closed.
+    file = parquet.ParquetFile(path, page_checksum_verification=True, pre_buffer=False)
 
     def stream(names: Sequence[str], rows: int) -> Iterator[Any]:
         yield from file.iter_batches(batch_size=rows, columns=list(names))

@@ -11,7 +11,7 @@ from typing import Any
 from vaelocity.data.arrow_files import to_numpy
 from vaelocity.data.source import Block, DataError, Options, Source, need
 
-_BLOCK_BYTES = 8 << 20  # a row must fit into one block
+_BLOCK_BYTES = 2 << 20  # a row must fit into one; some 40 of them are read ahead
 
 
 def open_csv(path: Path, options: Options) -> Source:

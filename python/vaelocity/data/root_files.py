@@ -45,22 +45,17 @@ class RootSource(Source):
     ) -> Iterator[Block]:
         others = [name for name in (label, weight) if name is not None]
         wanted = [*features, *others]
-        n = self.n_rows or 0
-        for start in range(0, n, rows):
-            stop = min(start + rows, n)
-            # The names go to filter_name: a plain list would be parsed as formulas, and a branch
-            # called "pt-scaled" would be a difference.
-            arrays = self.tree.arrays(
-                filter_name=lambda name: name in wanted,
-                entry_start=start,
-                entry_stop=stop,
-                library="np",
-            )
+        # filter_name and not a list of names: that would be parsed as formulas, in which a branch
+        # called "pt-scaled" is a difference. iterate keeps the baskets that two steps share.
+        steps = self.tree.iterate(
+            filter_name=lambda name: name in wanted, step_size=rows, library="np"
+        )
+        for arrays in steps:
             columns = {name: np.asarray(arrays[name]) for name in wanted}
             yield Block(
                 [columns[name] for name in features],
                 {name: columns[name] for name in others},
-                stop - start,
+                len(columns[wanted[0]]),
             )
 
     def close(self) -> None:
