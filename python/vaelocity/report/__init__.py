@@ -1,0 +1,7 @@
+"""Figures, numbers and a self-contained HTML page about a trained model.
+
+`figures` draws (every function takes `ax=` and returns it), `metrics` counts, `html` writes one
+file that needs nothing beside it. Needs the extra `vaelocity[report]`.
+"""
+
+from __future__ import annotations
