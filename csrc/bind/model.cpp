@@ -21,9 +21,9 @@ using Floats = py::array_t<float>;
 using Bytes = py::array_t<uint8_t>;
 
 /// One scratch buffer a thread, grown to the largest model it has scored with.
-void* thread_workspace(size_t bytes) {
+void *thread_workspace(size_t bytes) {
   struct Free {
-    void operator()(void* p) const { ::operator delete(p, std::align_val_t{64}); }
+    void operator()(void *p) const { ::operator delete(p, std::align_val_t{64}); }
   };
   thread_local std::unique_ptr<void, Free> memory;
   thread_local size_t size = 0;
@@ -38,24 +38,24 @@ void* thread_workspace(size_t bytes) {
 
 /// Rows as the C ABI takes them; `columns` keeps the pointers alive.
 struct View {
-  const float* rows = nullptr;
+  const float *rows = nullptr;
   ptrdiff_t stride = 0;
-  std::vector<const float*> columns;
+  std::vector<const float *> columns;
   size_t n = 0;
 };
 
-std::string shape_text(const py::array& array) {
+std::string shape_text(const py::array &array) {
   return py::str(array.attr("shape")).cast<std::string>();
 }
 
 /// A stride in float32s; an element that does not lie on a multiple of 4 bytes is refused.
-ptrdiff_t float_stride(ptrdiff_t bytes, const char* name) {
+ptrdiff_t float_stride(ptrdiff_t bytes, const char *name) {
   if (bytes % static_cast<ptrdiff_t>(sizeof(float)))
     throw py::value_error(std::string(name) + ": strides must be multiples of 4 bytes");
   return bytes / static_cast<ptrdiff_t>(sizeof(float));
 }
 
-void require_float32(const py::array& array, const std::string& name) {
+void require_float32(const py::array &array, const std::string &name) {
   if (!py::isinstance<Floats>(array))
     throw py::type_error(name + ": expected float32, got " +
                          py::str(array.dtype()).cast<std::string>() +
@@ -64,14 +64,14 @@ void require_float32(const py::array& array, const std::string& name) {
     throw py::value_error(name + ": the data must lie at a multiple of 4 bytes");
 }
 
-View view_rows(const py::array& rows, size_t n_features) {
+View view_rows(const py::array &rows, size_t n_features) {
   require_float32(rows, "rows");
   if (rows.ndim() != 2 || static_cast<size_t>(rows.shape(1)) != n_features)
     throw py::value_error("rows: expected shape (n, " + std::to_string(n_features) + "), got " +
                           shape_text(rows));
   View view;
   view.n = static_cast<size_t>(rows.shape(0));
-  const float* data = static_cast<const float*>(rows.data());
+  const float *data = static_cast<const float *>(rows.data());
   const ptrdiff_t row = float_stride(rows.strides(0), "rows");
   const ptrdiff_t column = float_stride(rows.strides(1), "rows");
   if (column == 1 || n_features == 1) {
@@ -85,7 +85,7 @@ View view_rows(const py::array& rows, size_t n_features) {
   return view;
 }
 
-View view_columns(const std::vector<py::array>& columns, size_t n_features) {
+View view_columns(const std::vector<py::array> &columns, size_t n_features) {
   if (columns.size() != n_features)
     throw py::value_error("rows: expected " + std::to_string(n_features) + " columns, got " +
                           std::to_string(columns.size()));
@@ -100,7 +100,7 @@ View view_columns(const std::vector<py::array>& columns, size_t n_features) {
     if (j && stride != view.stride && columns[0].shape(0) > 1)
       throw py::value_error(name + ": all columns must have the same stride");
     view.stride = stride;
-    view.columns.push_back(static_cast<const float*>(columns[j].data()));
+    view.columns.push_back(static_cast<const float *>(columns[j].data()));
   }
   view.n = static_cast<size_t>(columns[0].shape(0));
   return view;
@@ -111,37 +111,35 @@ public:
   explicit Model(vaelocity::Model model)
       : model_(std::move(model)), info_(model_.info()), kind_(info_.kind) {}
 
-  const vael_info& info() const { return info_; }
+  const vael_info &info() const { return info_; }
   void verify() const { model_.verify(); }
 
-  Floats score(const py::array& rows, const std::optional<Floats>& out) const {
+  Floats score(const py::array &rows, const std::optional<Floats> &out) const {
     return score_view(view_rows(rows, info_.n_features), out);
   }
-  Floats score_columns(const std::vector<py::array>& columns,
-                       const std::optional<Floats>& out) const {
+  Floats score_columns(const std::vector<py::array> &columns,
+                       const std::optional<Floats> &out) const {
     return score_view(view_columns(columns, info_.n_features), out);
   }
-  Floats features(const py::array& rows) const {
+  Floats features(const py::array &rows) const {
     return features_view(view_rows(rows, info_.n_features));
   }
-  Floats features_columns(const std::vector<py::array>& columns) const {
+  Floats features_columns(const std::vector<py::array> &columns) const {
     return features_view(view_columns(columns, info_.n_features));
   }
-  Bytes flags(const py::array& rows) const {
-    return flags_view(view_rows(rows, info_.n_features));
-  }
-  Bytes flags_columns(const std::vector<py::array>& columns) const {
+  Bytes flags(const py::array &rows) const { return flags_view(view_rows(rows, info_.n_features)); }
+  Bytes flags_columns(const std::vector<py::array> &columns) const {
     return flags_view(view_columns(columns, info_.n_features));
   }
 
 private:
-  Floats score_view(const View& view, const std::optional<Floats>& out) const {
+  Floats score_view(const View &view, const std::optional<Floats> &out) const {
     Floats scores = out ? checked_out(*out, view.n) : Floats(static_cast<py::ssize_t>(view.n));
     run(view, scores.mutable_data(), nullptr, nullptr);
     return scores;
   }
 
-  Floats features_view(const View& view) const {
+  Floats features_view(const View &view) const {
     if (kind_ != "reconstruction")
       throw py::value_error("score_features: kind \"" + kind_ +
                             "\" has no scores per feature, only kind \"reconstruction\" has");
@@ -151,7 +149,7 @@ private:
     return features;
   }
 
-  Bytes flags_view(const View& view) const {
+  Bytes flags_view(const View &view) const {
     Bytes flags(static_cast<py::ssize_t>(view.n));
     std::vector<float> scores(view.n);
     run(view, scores.data(), flags.mutable_data(), nullptr);
@@ -166,8 +164,8 @@ private:
     return out;
   }
 
-  void run(const View& view, float* scores, uint8_t* flags, float* features) const {
-    void* workspace = thread_workspace(info_.workspace_bytes);
+  void run(const View &view, float *scores, uint8_t *flags, float *features) const {
+    void *workspace = thread_workspace(info_.workspace_bytes);
     constexpr size_t few = 256; // less work than letting go of the interpreter lock
     std::optional<py::gil_scoped_release> released;
     if (view.n > few)
@@ -195,16 +193,16 @@ std::vector<std::string> available_isas() {
 
 } // namespace
 
-void bind_model(py::module_& m) {
+void bind_model(py::module_ &m) {
   py::register_exception<vaelocity::Error>(m, "BundleError", PyExc_ValueError);
   m.def("available_isas", available_isas, "Instruction sets this machine runs, slowest first.");
 
-  const auto load_file = [](const std::string& path, const std::string& kind,
-                            const std::string& isa, bool verify) {
+  const auto load_file = [](const std::string &path, const std::string &kind,
+                            const std::string &isa, bool verify) {
     return std::make_unique<Model>(vaelocity::Model::load(path, {kind, isa, verify}));
   };
-  const auto load_bytes = [](const py::bytes& bytes, const std::string& kind,
-                             const std::string& isa, bool verify) {
+  const auto load_bytes = [](const py::bytes &bytes, const std::string &kind,
+                             const std::string &isa, bool verify) {
     const std::string_view view = bytes;
     return std::make_unique<Model>(
         vaelocity::Model::load(view.data(), view.size(), {kind, isa, verify}));
@@ -221,12 +219,12 @@ void bind_model(py::module_& m) {
       .def("flags", &Model::flags, py::arg("rows"))
       .def("flags_columns", &Model::flags_columns, py::arg("columns"))
       .def("verify", &Model::verify)
-      .def_property_readonly("n_features", [](const Model& s) { return s.info().n_features; })
-      .def_property_readonly("latent", [](const Model& s) { return s.info().latent; })
-      .def_property_readonly("kind", [](const Model& s) { return s.info().kind; })
-      .def_property_readonly("isa", [](const Model& s) { return s.info().isa; })
-      .def_property_readonly("checksum", [](const Model& s) { return s.info().checksum; })
-      .def_property_readonly("metadata", [](const Model& s) { return s.info().metadata; })
+      .def_property_readonly("n_features", [](const Model &s) { return s.info().n_features; })
+      .def_property_readonly("latent", [](const Model &s) { return s.info().latent; })
+      .def_property_readonly("kind", [](const Model &s) { return s.info().kind; })
+      .def_property_readonly("isa", [](const Model &s) { return s.info().isa; })
+      .def_property_readonly("checksum", [](const Model &s) { return s.info().checksum; })
+      .def_property_readonly("metadata", [](const Model &s) { return s.info().metadata; })
       .def_property_readonly("workspace_bytes",
-                             [](const Model& s) { return s.info().workspace_bytes; });
+                             [](const Model &s) { return s.info().workspace_bytes; });
 }

@@ -18,30 +18,30 @@ struct vael_model {
 
 namespace {
 
-void write_message(const char* text, char* message, size_t size) {
+void write_message(const char *text, char *message, size_t size) {
   if (message && size)
     std::snprintf(message, size, "%s", text);
 }
 
 /// Runs f, which may throw, and turns what it throws into a status and a message.
-template <class F> vael_status guarded(char* message, size_t size, F f) noexcept {
+template <class F> vael_status guarded(char *message, size_t size, F f) noexcept {
   try {
     f();
     write_message("", message, size);
     return VAEL_OK;
-  } catch (const vael::LoadError& error) {
+  } catch (const vael::LoadError &error) {
     write_message(error.what(), message, size);
     return error.status;
-  } catch (const std::bad_alloc&) {
+  } catch (const std::bad_alloc &) {
     write_message("out of memory", message, size);
     return VAEL_ERROR_MEMORY;
-  } catch (const std::exception& error) {
+  } catch (const std::exception &error) {
     write_message(error.what(), message, size);
     return VAEL_ERROR_BUNDLE;
   }
 }
 
-vael_load_options checked(const vael_load_options* options) {
+vael_load_options checked(const vael_load_options *options) {
   if (!options)
     return {sizeof(vael_load_options), VAEL_ABI_VERSION, 0, nullptr, nullptr};
   if (options->struct_size != sizeof(*options) || options->abi_version != VAEL_ABI_VERSION)
@@ -52,10 +52,10 @@ vael_load_options checked(const vael_load_options* options) {
   return *options;
 }
 
-vael_model* load(const uint8_t* bytes, size_t size, const vael_load_options& options) {
+vael_model *load(const uint8_t *bytes, size_t size, const vael_load_options &options) {
   vael::Isa isa;
   if (!vael::isa_select(options.isa, &isa)) {
-    const char* name = options.isa && *options.isa ? options.isa : std::getenv("VAELOCITY_ISA");
+    const char *name = options.isa && *options.isa ? options.isa : std::getenv("VAELOCITY_ISA");
     vael::fail(std::string("instruction set \"") + (name ? name : "") +
                    "\": unknown, or not on this machine",
                VAEL_ERROR_ISA);
@@ -67,7 +67,7 @@ vael_model* load(const uint8_t* bytes, size_t size, const vael_load_options& opt
   return new vael_model{std::move(model)};
 }
 
-std::vector<uint8_t> read_file(const char* path) {
+std::vector<uint8_t> read_file(const char *path) {
   std::ifstream stream(path, std::ios::binary);
   std::vector<uint8_t> bytes{std::istreambuf_iterator<char>(stream), {}};
   if (!stream.is_open() || stream.bad())
@@ -75,20 +75,20 @@ std::vector<uint8_t> read_file(const char* path) {
   return bytes;
 }
 
-vael_status score(const vael_model* model, const vael::Rows& rows, size_t n, void* workspace,
-                  const vael::Results& results) noexcept {
+vael_status score(const vael_model *model, const vael::Rows &rows, size_t n, void *workspace,
+                  const vael::Results &results) noexcept {
   if (!model || !workspace || !results.scores || (!rows.rows && !rows.columns))
     return n == 0 && model ? VAEL_OK : VAEL_ERROR_ARGUMENT;
   if (results.features && model->model->plan.kind != vael::ScoreKind::reconstruction)
     return VAEL_ERROR_KIND;
-  model->model->table->score(model->model->plan, rows, 0, n, static_cast<float*>(workspace),
+  model->model->table->score(model->model->plan, rows, 0, n, static_cast<float *>(workspace),
                              results);
   return VAEL_OK;
 }
 
 } // namespace
 
-const char* vael_status_message(vael_status status) {
+const char *vael_status_message(vael_status status) {
   switch (status) {
   case VAEL_OK:
     return "no error";
@@ -112,18 +112,18 @@ const char* vael_status_message(vael_status status) {
   return "unknown status";
 }
 
-vael_status vael_load_memory(const void* bytes, size_t size, const vael_load_options* options,
-                             vael_model** model, char* message, size_t message_size) {
+vael_status vael_load_memory(const void *bytes, size_t size, const vael_load_options *options,
+                             vael_model **model, char *message, size_t message_size) {
   return guarded(message, message_size, [&] {
     if (!model || !bytes)
       vael::fail(model ? "bytes is null" : "model is null", VAEL_ERROR_ARGUMENT);
     *model = nullptr;
-    *model = load(static_cast<const uint8_t*>(bytes), size, checked(options));
+    *model = load(static_cast<const uint8_t *>(bytes), size, checked(options));
   });
 }
 
-vael_status vael_load_file(const char* path, const vael_load_options* options, vael_model** model,
-                           char* message, size_t message_size) {
+vael_status vael_load_file(const char *path, const vael_load_options *options, vael_model **model,
+                           char *message, size_t message_size) {
   return guarded(message, message_size, [&] {
     if (!model || !path)
       vael::fail(model ? "path is null" : "model is null", VAEL_ERROR_ARGUMENT);
@@ -133,48 +133,51 @@ vael_status vael_load_file(const char* path, const vael_load_options* options, v
   });
 }
 
-void vael_free(vael_model* model) { delete model; }
+void vael_free(vael_model *model) { delete model; }
 
-vael_status vael_inspect(const vael_model* model, vael_info* info) {
+vael_status vael_inspect(const vael_model *model, vael_info *info) {
   if (!model || !info || info->struct_size != sizeof(*info))
     return VAEL_ERROR_ARGUMENT;
-  const vael::Model& m = *model->model;
-  *info = {sizeof(*info),       static_cast<uint32_t>(m.plan.n_features),
+  const vael::Model &m = *model->model;
+  *info = {sizeof(*info),
+           static_cast<uint32_t>(m.plan.n_features),
            static_cast<uint32_t>(m.plan.latent),
-           m.kind.c_str(),      vael::isa_name(m.isa),
-           m.checksum.c_str(),  m.metadata.c_str(),
+           m.kind.c_str(),
+           vael::isa_name(m.isa),
+           m.checksum.c_str(),
+           m.metadata.c_str(),
            m.workspace_bytes()};
   return VAEL_OK;
 }
 
-size_t vael_workspace_size(const vael_model* model) {
+size_t vael_workspace_size(const vael_model *model) {
   return model ? model->model->workspace_bytes() : 0;
 }
 
-vael_status vael_score_rows(const vael_model* model, const float* rows, ptrdiff_t row_stride,
-                            size_t n, void* workspace, float* scores, uint8_t* flags) {
+vael_status vael_score_rows(const vael_model *model, const float *rows, ptrdiff_t row_stride,
+                            size_t n, void *workspace, float *scores, uint8_t *flags) {
   return score(model, {rows, row_stride, nullptr, 0}, n, workspace, {scores, flags, nullptr});
 }
 
-vael_status vael_score_columns(const vael_model* model, const float* const* columns,
-                               ptrdiff_t stride, size_t n, void* workspace, float* scores,
-                               uint8_t* flags) {
+vael_status vael_score_columns(const vael_model *model, const float *const *columns,
+                               ptrdiff_t stride, size_t n, void *workspace, float *scores,
+                               uint8_t *flags) {
   return score(model, {nullptr, 0, columns, stride}, n, workspace, {scores, flags, nullptr});
 }
 
-vael_status vael_score_features_rows(const vael_model* model, const float* rows,
-                                     ptrdiff_t row_stride, size_t n, void* workspace, float* scores,
-                                     uint8_t* flags, float* features) {
+vael_status vael_score_features_rows(const vael_model *model, const float *rows,
+                                     ptrdiff_t row_stride, size_t n, void *workspace, float *scores,
+                                     uint8_t *flags, float *features) {
   return score(model, {rows, row_stride, nullptr, 0}, n, workspace, {scores, flags, features});
 }
 
-vael_status vael_score_features_columns(const vael_model* model, const float* const* columns,
-                                        ptrdiff_t stride, size_t n, void* workspace, float* scores,
-                                        uint8_t* flags, float* features) {
+vael_status vael_score_features_columns(const vael_model *model, const float *const *columns,
+                                        ptrdiff_t stride, size_t n, void *workspace, float *scores,
+                                        uint8_t *flags, float *features) {
   return score(model, {nullptr, 0, columns, stride}, n, workspace, {scores, flags, features});
 }
 
-vael_status vael_verify(const vael_model* model, char* message, size_t message_size) {
+vael_status vael_verify(const vael_model *model, char *message, size_t message_size) {
   return guarded(message, message_size, [&] {
     if (!model)
       vael::fail("model is null", VAEL_ERROR_ARGUMENT);

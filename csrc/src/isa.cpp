@@ -5,7 +5,7 @@
 
 namespace vael {
 
-const char* isa_name(Isa isa) {
+const char *isa_name(Isa isa) {
   switch (isa) {
   case Isa::avx512:
     return "avx512";
@@ -34,7 +34,7 @@ bool isa_available(Isa isa) {
   }
 }
 
-bool isa_select(const char* name, Isa* isa) {
+bool isa_select(const char *name, Isa *isa) {
   if (!name || !*name)
     name = getenv("VAELOCITY_ISA");
   const bool any = !name || !*name;

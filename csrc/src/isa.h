@@ -6,21 +6,22 @@ namespace vael {
 enum class Isa { generic = 0, avx2 = 1, avx512 = 2 };
 constexpr int isa_count = 3;
 
-const char* isa_name(Isa isa);
+const char *isa_name(Isa isa);
 
 /// Built in, and the CPU and operating system run it.
 bool isa_available(Isa isa);
 
 /// The set called name; null or "" asks VAELOCITY_ISA, and where that is unset the best available.
 /// False if there is no such set or this machine does not run it.
-bool isa_select(const char* name, Isa* isa);
+bool isa_select(const char *name, Isa *isa);
 
 } // namespace vael
 
 // Declares and indexes the tables that the units of csrc/src export, one for each instruction set:
 //   VAEL_DECLARE_TABLES(ScoreTable, vael_score_table)      at namespace scope
 //   VAEL_TABLE(vael_score_table, isa)                      the table for isa
-// A set that was not built in answers with the generic one; isa_available() keeps it from being asked.
+// A set that was not built in answers with the generic one; isa_available() keeps it from being
+// asked.
 #if defined(__x86_64__)
 #define VAEL_DECLARE_TABLES(Type, name)                                                            \
   extern "C" const Type name##_generic;                                                            \

@@ -45,7 +45,7 @@ typedef enum vael_status {
 } vael_status;
 
 /* A sentence for each status. */
-VAEL_API const char* vael_status_message(vael_status status);
+VAEL_API const char *vael_status_message(vael_status status);
 
 /* Flags of a row, in the byte beside its score. */
 #define VAEL_FLAG_NONFINITE 1u /* a NaN or inf among its features: its score is NaN */
@@ -57,59 +57,59 @@ typedef struct vael_load_options {
   size_t struct_size;   /* sizeof(vael_load_options) */
   uint32_t abi_version; /* VAEL_ABI_VERSION */
   uint32_t skip_verify; /* 1: do not re-score the bundle's conformance rows */
-  const char* kind;     /* reconstruction, kl, mu2, rz, elbo; NULL: the bundle's own */
-  const char* isa;      /* avx512, avx2, generic; NULL: VAELOCITY_ISA, else the best */
+  const char *kind;     /* reconstruction, kl, mu2, rz, elbo; NULL: the bundle's own */
+  const char *isa;      /* avx512, avx2, generic; NULL: VAELOCITY_ISA, else the best */
 } vael_load_options;
 
 /* Reads, checks (every byte, by checksum), packs and re-scores. options may be NULL. On failure
  * *model is NULL and message, if not NULL, holds one line with the cause (cut to message_size). */
-VAEL_API vael_status vael_load_file(const char* path, const vael_load_options* options,
-                                    vael_model** model, char* message, size_t message_size);
-VAEL_API vael_status vael_load_memory(const void* bytes, size_t size,
-                                      const vael_load_options* options, vael_model** model,
-                                      char* message, size_t message_size);
-VAEL_API void vael_free(vael_model* model);
+VAEL_API vael_status vael_load_file(const char *path, const vael_load_options *options,
+                                    vael_model **model, char *message, size_t message_size);
+VAEL_API vael_status vael_load_memory(const void *bytes, size_t size,
+                                      const vael_load_options *options, vael_model **model,
+                                      char *message, size_t message_size);
+VAEL_API void vael_free(vael_model *model);
 
 typedef struct vael_info {
   size_t struct_size;     /* in: sizeof(vael_info) */
   uint32_t n_features;    /* columns of a row */
   uint32_t latent;        /* size of the latent space */
-  const char* kind;       /* the score it computes */
-  const char* isa;        /* the instruction set it computes with */
-  const char* checksum;   /* SHA-256 of the file, 64 hex digits: the model's identity */
-  const char* metadata;   /* the bundle's JSON: features, steps, thresholds, provenance */
+  const char *kind;       /* the score it computes */
+  const char *isa;        /* the instruction set it computes with */
+  const char *checksum;   /* SHA-256 of the file, 64 hex digits: the model's identity */
+  const char *metadata;   /* the bundle's JSON: features, steps, thresholds, provenance */
   size_t workspace_bytes; /* as vael_workspace_size() */
 } vael_info;
 
 /* The strings live as long as the model. */
-VAEL_API vael_status vael_inspect(const vael_model* model, vael_info* info);
+VAEL_API vael_status vael_inspect(const vael_model *model, vael_info *info);
 
 /* Bytes of scratch memory a call needs; it should be aligned to 64. */
-VAEL_API size_t vael_workspace_size(const vael_model* model);
+VAEL_API size_t vael_workspace_size(const vael_model *model);
 
 /* Scores n rows of n_features float32s; row i begins at rows + i * row_stride (in float32s).
  * scores: [n]; flags: [n] or NULL. */
-VAEL_API vael_status vael_score_rows(const vael_model* model, const float* rows,
-                                     ptrdiff_t row_stride, size_t n, void* workspace, float* scores,
-                                     uint8_t* flags);
+VAEL_API vael_status vael_score_rows(const vael_model *model, const float *rows,
+                                     ptrdiff_t row_stride, size_t n, void *workspace, float *scores,
+                                     uint8_t *flags);
 
 /* The same from columns: feature j of row i is columns[j][i * stride]. */
-VAEL_API vael_status vael_score_columns(const vael_model* model, const float* const* columns,
-                                        ptrdiff_t stride, size_t n, void* workspace, float* scores,
-                                        uint8_t* flags);
+VAEL_API vael_status vael_score_columns(const vael_model *model, const float *const *columns,
+                                        ptrdiff_t stride, size_t n, void *workspace, float *scores,
+                                        uint8_t *flags);
 
 /* 1/2 (y_j - x_j)^2 of every feature, in the standardised space: features is [n][n_features] and
  * sums to the scores. For kind reconstruction only. */
-VAEL_API vael_status vael_score_features_rows(const vael_model* model, const float* rows,
-                                              ptrdiff_t row_stride, size_t n, void* workspace,
-                                              float* scores, uint8_t* flags, float* features);
-VAEL_API vael_status vael_score_features_columns(const vael_model* model,
-                                                 const float* const* columns, ptrdiff_t stride,
-                                                 size_t n, void* workspace, float* scores,
-                                                 uint8_t* flags, float* features);
+VAEL_API vael_status vael_score_features_rows(const vael_model *model, const float *rows,
+                                              ptrdiff_t row_stride, size_t n, void *workspace,
+                                              float *scores, uint8_t *flags, float *features);
+VAEL_API vael_status vael_score_features_columns(const vael_model *model,
+                                                 const float *const *columns, ptrdiff_t stride,
+                                                 size_t n, void *workspace, float *scores,
+                                                 uint8_t *flags, float *features);
 
 /* Scores the bundle's conformance rows again and compares every bit. Allocates. */
-VAEL_API vael_status vael_verify(const vael_model* model, char* message, size_t message_size);
+VAEL_API vael_status vael_verify(const vael_model *model, char *message, size_t message_size);
 
 #ifdef __cplusplus
 }

@@ -14,7 +14,7 @@ namespace vaelocity {
 /// Why a model could not be loaded or verified.
 class Error : public std::runtime_error {
 public:
-  Error(vael_status status, const std::string& message)
+  Error(vael_status status, const std::string &message)
       : std::runtime_error(message), status_(status) {}
   vael_status status() const noexcept { return status_; }
 
@@ -31,13 +31,13 @@ struct LoadOptions {
 /// A loaded model: immutable, shared by any number of threads, each with its own workspace.
 class Model {
 public:
-  static Model load(const std::string& path, const LoadOptions& options = {}) {
-    return with(options, [&](const vael_load_options* o, vael_model** m, char* why, size_t size) {
+  static Model load(const std::string &path, const LoadOptions &options = {}) {
+    return with(options, [&](const vael_load_options *o, vael_model **m, char *why, size_t size) {
       return vael_load_file(path.c_str(), o, m, why, size);
     });
   }
-  static Model load(const void* bytes, size_t count, const LoadOptions& options = {}) {
-    return with(options, [&](const vael_load_options* o, vael_model** m, char* why, size_t size) {
+  static Model load(const void *bytes, size_t count, const LoadOptions &options = {}) {
+    return with(options, [&](const vael_load_options *o, vael_model **m, char *why, size_t size) {
       return vael_load_memory(bytes, count, o, m, why, size);
     });
   }
@@ -48,7 +48,7 @@ public:
     vael_inspect(get(), &info);
     return info;
   }
-  const vael_model* get() const noexcept { return model_.get(); }
+  const vael_model *get() const noexcept { return model_.get(); }
 
   void verify() const {
     char why[message_size] = "";
@@ -58,13 +58,13 @@ public:
 
 private:
   struct Free {
-    void operator()(vael_model* model) const noexcept { vael_free(model); }
+    void operator()(vael_model *model) const noexcept { vael_free(model); }
   };
   static constexpr size_t message_size = 512;
 
-  explicit Model(vael_model* model) : model_(model) {}
+  explicit Model(vael_model *model) : model_(model) {}
 
-  template <class Load> static Model with(const LoadOptions& options, Load load) {
+  template <class Load> static Model with(const LoadOptions &options, Load load) {
     vael_load_options o{};
     o.struct_size = sizeof(o);
     o.abi_version = VAEL_ABI_VERSION;
@@ -72,7 +72,7 @@ private:
     o.kind = options.kind.empty() ? nullptr : options.kind.c_str();
     o.isa = options.isa.empty() ? nullptr : options.isa.c_str();
     char why[message_size] = "";
-    vael_model* model = nullptr;
+    vael_model *model = nullptr;
     if (const vael_status status = load(&o, &model, why, sizeof(why)); status != VAEL_OK)
       throw Error(status, why);
     return Model(model);

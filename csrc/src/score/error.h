@@ -10,13 +10,12 @@ namespace vael {
 
 class LoadError : public std::runtime_error {
 public:
-  LoadError(vael_status code, const std::string& message)
+  LoadError(vael_status code, const std::string &message)
       : std::runtime_error(message), status(code) {}
   vael_status status;
 };
 
-[[noreturn]] inline void fail(const std::string& message,
-                              vael_status status = VAEL_ERROR_BUNDLE) {
+[[noreturn]] inline void fail(const std::string &message, vael_status status = VAEL_ERROR_BUNDLE) {
   throw LoadError(status, message);
 }
 

@@ -18,11 +18,14 @@ using nlohmann::json;
 
 constexpr int widest_layer = 1 << 20;
 
-const std::map<std::string, Activation> activations = {
-    {"identity", Activation::identity}, {"relu", Activation::relu},
-    {"leaky_relu", Activation::leaky_relu}, {"tanh", Activation::tanh},
-    {"sigmoid", Activation::sigmoid}, {"elu", Activation::elu},
-    {"silu", Activation::silu}, {"gelu", Activation::gelu}};
+const std::map<std::string, Activation> activations = {{"identity", Activation::identity},
+                                                       {"relu", Activation::relu},
+                                                       {"leaky_relu", Activation::leaky_relu},
+                                                       {"tanh", Activation::tanh},
+                                                       {"sigmoid", Activation::sigmoid},
+                                                       {"elu", Activation::elu},
+                                                       {"silu", Activation::silu},
+                                                       {"gelu", Activation::gelu}};
 
 const std::map<std::string, ScoreKind> kinds = {{"reconstruction", ScoreKind::reconstruction},
                                                 {"kl", ScoreKind::kl},
@@ -49,37 +52,35 @@ struct Network {
   float beta;
 };
 
-const float* floats(const Tensor& tensor) {
-  return reinterpret_cast<const float*>(tensor.data);
-}
+const float *floats(const Tensor &tensor) { return reinterpret_cast<const float *>(tensor.data); }
 
 /// A tensor's bytes may lie at any address in the file; the packing copies element by element.
-float element(const float* p, size_t i) {
+float element(const float *p, size_t i) {
   float value;
-  std::memcpy(&value, reinterpret_cast<const char*>(p) + i * sizeof(float), sizeof(float));
+  std::memcpy(&value, reinterpret_cast<const char *>(p) + i * sizeof(float), sizeof(float));
   return value;
 }
 
-Dense read_dense(const BundleFile& file, const json& step, const std::string& where, int in) {
+Dense read_dense(const BundleFile &file, const json &step, const std::string &where, int in) {
   if (const auto op = step.at("op").get<std::string>(); op != "dense")
     fail(where + ": unknown step \"" + op + "\"");
   const auto weight_name = step.at("weight").get<std::string>();
-  const Tensor& weight = file.tensor(weight_name, "F32", {-1, in});
+  const Tensor &weight = file.tensor(weight_name, "F32", {-1, in});
   const int64_t out = weight.shape[0];
   if (out < 1 || out > widest_layer)
     fail(where + ": a width of " + std::to_string(out));
-  const Tensor& bias = file.tensor(step.at("bias").get<std::string>(), "F32", {out});
+  const Tensor &bias = file.tensor(step.at("bias").get<std::string>(), "F32", {out});
   const auto name = step.value("activation", "identity");
   const auto activation = activations.find(name);
   if (activation == activations.end())
     fail(where + ": unknown activation \"" + name + "\"");
-  return {in, static_cast<int>(out), floats(weight), floats(bias), activation->second,
-          step.value("slope", 0.01f)};
+  return {in,           static_cast<int>(out), floats(weight),
+          floats(bias), activation->second,    step.value("slope", 0.01f)};
 }
 
-std::vector<Dense> read_layers(const BundleFile& file, const char* part, int in) {
+std::vector<Dense> read_layers(const BundleFile &file, const char *part, int in) {
   std::vector<Dense> layers;
-  for (const json& step : file.metadata().at(part)) {
+  for (const json &step : file.metadata().at(part)) {
     layers.push_back(
         read_dense(file, step, std::string(part) + "." + std::to_string(layers.size()), in));
     in = layers.back().out;
@@ -87,19 +88,20 @@ std::vector<Dense> read_layers(const BundleFile& file, const char* part, int in)
   return layers;
 }
 
-void read_preprocessing(const BundleFile& file, Network& net) {
-  const json& steps = file.metadata().at("preprocess");
+void read_preprocessing(const BundleFile &file, Network &net) {
+  const json &steps = file.metadata().at("preprocess");
   if (steps.size() != 1 || steps[0].at("op") != "standardize")
     fail("preprocess: expected one step \"standardize\", got " + steps.dump());
   net.mean = floats(file.tensor(steps[0].at("mean").get<std::string>(), "F32", {net.n_features}));
   net.scale = floats(file.tensor(steps[0].at("scale").get<std::string>(), "F32", {net.n_features}));
   for (int j = 0; j < net.n_features; ++j)
-    if (const float s = element(net.scale, j); !(s > 0) || !std::isfinite(s) || !std::isfinite(1 / s))
+    if (const float s = element(net.scale, j);
+        !(s > 0) || !std::isfinite(s) || !std::isfinite(1 / s))
       fail("preprocess.0: the scale of feature " + std::to_string(j) + " is " + std::to_string(s));
 }
 
-void read_score(const BundleFile& file, const std::string& wanted, Network& net) {
-  const json& score = file.metadata().at("score");
+void read_score(const BundleFile &file, const std::string &wanted, Network &net) {
+  const json &score = file.metadata().at("score");
   net.kind_name = wanted.empty() ? score.at("kind").get<std::string>() : wanted;
   const auto kind = kinds.find(net.kind_name);
   if (kind == kinds.end())
@@ -108,14 +110,14 @@ void read_score(const BundleFile& file, const std::string& wanted, Network& net)
   net.beta = score.value("beta", 1.0f);
   if (const auto loss = score.value("loss", "squared_error"); loss != "squared_error")
     fail("score: unknown loss \"" + loss + "\"");
-  const bool needs_logvar = net.kind == ScoreKind::kl || net.kind == ScoreKind::rz ||
-                            net.kind == ScoreKind::elbo;
+  const bool needs_logvar =
+      net.kind == ScoreKind::kl || net.kind == ScoreKind::rz || net.kind == ScoreKind::elbo;
   if (needs_logvar && !net.gaussian)
     fail("score: kind \"" + net.kind_name + "\" needs a gaussian latent, and this one is a point",
          VAEL_ERROR_KIND);
 }
 
-void check_widths(const Network& net) {
+void check_widths(const Network &net) {
   const int encoded = net.gaussian ? 2 * net.latent : net.latent;
   if (net.encoder.empty() || net.encoder.back().out != encoded)
     fail("encoder: ends " + std::to_string(net.encoder.empty() ? 0 : net.encoder.back().out) +
@@ -125,14 +127,14 @@ void check_widths(const Network& net) {
          " wide, expected the " + std::to_string(net.n_features) + " features");
 }
 
-Network read_network(const BundleFile& file, const std::string& kind) {
+Network read_network(const BundleFile &file, const std::string &kind) {
   Network net{};
-  const json& metadata = file.metadata();
+  const json &metadata = file.metadata();
   const size_t n_features = metadata.at("features").size();
   if (n_features < 1 || n_features > widest_layer)
     fail("features: got " + std::to_string(n_features));
   net.n_features = static_cast<int>(n_features);
-  const json& latent = metadata.at("latent");
+  const json &latent = metadata.at("latent");
   const auto latent_kind = latent.at("kind").get<std::string>();
   if (latent_kind != "point" && latent_kind != "gaussian")
     fail("latent: unknown kind \"" + latent_kind + "\"");
@@ -149,30 +151,30 @@ Network read_network(const BundleFile& file, const std::string& kind) {
 }
 
 /// Drops what the kind does not use: logvar, or the whole decoder.
-void prune(Network& net) {
+void prune(Network &net) {
   if (net.kind == ScoreKind::reconstruction || net.kind == ScoreKind::mu2)
     net.encoder.back().out = net.latent;
   if (net.kind != ScoreKind::reconstruction && net.kind != ScoreKind::elbo)
     net.decoder.clear();
 }
 
-size_t packed_floats(const Dense& layer) {
+size_t packed_floats(const Dense &layer) {
   const size_t width = static_cast<size_t>(padded(layer.out));
   return Arena::rounded(width) + Arena::rounded(width * layer.in) +
          Arena::rounded(static_cast<size_t>(layer.out) * layer.in);
 }
 
-DenseLayer pack(const Dense& layer, int block, Arena& arena) {
+DenseLayer pack(const Dense &layer, int block, Arena &arena) {
   const size_t in = layer.in, out = layer.out, width = padded(layer.out);
-  float* bias = arena.take(width);
-  float* by_output = arena.take(width * in);
-  float* by_block = arena.take(out * in);
+  float *bias = arena.take(width);
+  float *by_output = arena.take(width * in);
+  float *by_block = arena.take(out * in);
   for (size_t j = 0; j < out; ++j) {
     bias[j] = element(layer.bias, j);
     for (size_t k = 0; k < in; ++k)
       by_output[k * width + j] = element(layer.weight, j * in + k);
   }
-  float* next = by_block;
+  float *next = by_block;
   for (size_t first = 0; first < out; first += block)
     for (size_t k = 0; k < in; ++k)
       for (size_t j = first; j < std::min(out, first + block); ++j)
@@ -180,23 +182,23 @@ DenseLayer pack(const Dense& layer, int block, Arena& arena) {
   return {layer.in, layer.out, layer.activation, layer.slope, bias, by_output, by_block};
 }
 
-void pack_network(const Network& net, Model& model) {
+void pack_network(const Network &net, Model &model) {
   const size_t features = static_cast<size_t>(padded(net.n_features));
   size_t total = 2 * Arena::rounded(features);
-  for (const auto* part : {&net.encoder, &net.decoder})
-    for (const Dense& layer : *part)
+  for (const auto *part : {&net.encoder, &net.decoder})
+    for (const Dense &layer : *part)
       total += packed_floats(layer);
   model.arena = std::make_unique<Arena>(total);
 
-  float* mean = model.arena->take(features);
-  float* inverse_scale = model.arena->take(features);
+  float *mean = model.arena->take(features);
+  float *inverse_scale = model.arena->take(features);
   for (int j = 0; j < net.n_features; ++j) {
     mean[j] = element(net.mean, j);
     inverse_scale[j] = 1.0f / element(net.scale, j);
   }
   int max_width = 1;
-  for (const auto* part : {&net.encoder, &net.decoder})
-    for (const Dense& layer : *part) {
+  for (const auto *part : {&net.encoder, &net.decoder})
+    for (const Dense &layer : *part) {
       model.layers.push_back(pack(layer, model.table->block, *model.arena));
       max_width = std::max(max_width, layer.out);
     }
@@ -215,23 +217,24 @@ void pack_network(const Network& net, Model& model) {
                 model.table->few_rows};
 }
 
-template <class T> std::vector<T> copy(const Tensor& tensor, size_t n) {
+template <class T> std::vector<T> copy(const Tensor &tensor, size_t n) {
   std::vector<T> values(n);
   if (n)
     std::memcpy(values.data(), tensor.data, n * sizeof(T));
   return values;
 }
 
-void read_conformance(const BundleFile& file, const Network& net, Conformance& conformance) {
+void read_conformance(const BundleFile &file, const Network &net, Conformance &conformance) {
   if (!file.metadata().contains("conformance"))
     return;
-  const json& names = file.metadata()["conformance"];
+  const json &names = file.metadata()["conformance"];
   if (!names.at("scores").contains(net.kind_name))
     return;
-  const Tensor& rows = file.tensor(names.at("rows").get<std::string>(), "F32", {-1, net.n_features});
+  const Tensor &rows =
+      file.tensor(names.at("rows").get<std::string>(), "F32", {-1, net.n_features});
   const int64_t n = rows.shape[0];
-  const Tensor& flags = file.tensor(names.at("flags").get<std::string>(), "U8", {n});
-  const Tensor& scores =
+  const Tensor &flags = file.tensor(names.at("flags").get<std::string>(), "U8", {n});
+  const Tensor &scores =
       file.tensor(names.at("scores").at(net.kind_name).get<std::string>(), "F32", {n});
   conformance.rows = copy<float>(rows, static_cast<size_t>(n) * net.n_features);
   conformance.flags = copy<uint8_t>(flags, static_cast<size_t>(n));
@@ -241,20 +244,20 @@ void read_conformance(const BundleFile& file, const Network& net, Conformance& c
 } // namespace
 
 Arena::Arena(size_t floats)
-    : memory_(static_cast<float*>(::operator new[](floats * sizeof(float), std::align_val_t{64}))),
+    : memory_(static_cast<float *>(::operator new[](floats * sizeof(float), std::align_val_t{64}))),
       next_(memory_.get()) {
   std::memset(memory_.get(), 0, floats * sizeof(float));
 }
 
-float* Arena::take(size_t floats) {
-  float* piece = next_;
+float *Arena::take(size_t floats) {
+  float *piece = next_;
   next_ += rounded(floats);
   return piece;
 }
 
-void Arena::Free::operator()(float* p) const { ::operator delete[](p, std::align_val_t{64}); }
+void Arena::Free::operator()(float *p) const { ::operator delete[](p, std::align_val_t{64}); }
 
-std::unique_ptr<Model> build_model(const BundleFile& file, const std::string& kind, Isa isa) {
+std::unique_ptr<Model> build_model(const BundleFile &file, const std::string &kind, Isa isa) {
   try {
     auto model = std::make_unique<Model>();
     model->isa = isa;
@@ -267,13 +270,13 @@ std::unique_ptr<Model> build_model(const BundleFile& file, const std::string& ki
     prune(net);
     pack_network(net, *model);
     return model;
-  } catch (const json::exception& e) {
+  } catch (const json::exception &e) {
     fail(std::string("metadata: ") + e.what());
   }
 }
 
-void verify_model(const Model& model) {
-  const Conformance& expected = model.conformance;
+void verify_model(const Model &model) {
+  const Conformance &expected = model.conformance;
   const size_t n = expected.scores.size(), d = static_cast<size_t>(model.plan.n_features);
   if (!n)
     fail("no conformance rows for kind \"" + model.kind + "\"", VAEL_ERROR_CONFORMANCE);
@@ -281,7 +284,8 @@ void verify_model(const Model& model) {
   std::vector<uint8_t> flags(n);
   Arena workspace(model.table->workspace_floats(model.plan));
   const Rows rows{expected.rows.data(), static_cast<ptrdiff_t>(d), nullptr, 0};
-  model.table->score(model.plan, rows, 0, n, workspace.take(0), {scores.data(), flags.data(), nullptr});
+  model.table->score(model.plan, rows, 0, n, workspace.take(0),
+                     {scores.data(), flags.data(), nullptr});
   for (size_t i = 0; i < n; ++i)
     if (std::memcmp(&scores[i], &expected.scores[i], sizeof(float)) != 0 ||
         flags[i] != expected.flags[i]) {

@@ -16,15 +16,15 @@ namespace vael {
 class Arena {
 public:
   explicit Arena(size_t floats);
-  float* take(size_t floats);
+  float *take(size_t floats);
   static size_t rounded(size_t floats) { return (floats + 15) / 16 * 16; }
 
 private:
   struct Free {
-    void operator()(float* p) const;
+    void operator()(float *p) const;
   };
   std::unique_ptr<float[], Free> memory_;
-  float* next_;
+  float *next_;
 };
 
 /// Rows in the bundle with the scores and flags they must get, bit for bit.
@@ -35,7 +35,7 @@ struct Conformance {
 
 struct Model {
   Plan plan{};
-  const ScoreTable* table = nullptr;
+  const ScoreTable *table = nullptr;
   Isa isa = Isa::generic;
   std::string kind, metadata, checksum;
   std::vector<DenseLayer> layers; // encoder, then decoder
@@ -47,9 +47,9 @@ struct Model {
 
 /// Packs the network of the bundle for the score `kind` (empty: the bundle's own) and `isa`. Throws
 /// LoadError naming the step or tensor at fault.
-std::unique_ptr<Model> build_model(const BundleFile& file, const std::string& kind, Isa isa);
+std::unique_ptr<Model> build_model(const BundleFile &file, const std::string &kind, Isa isa);
 
 /// Scores the conformance rows and compares bits. Throws LoadError naming the first that differs.
-void verify_model(const Model& model);
+void verify_model(const Model &model);
 
 } // namespace vael

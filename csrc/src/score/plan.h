@@ -19,15 +19,16 @@ static constexpr int padded(int n) { return (n + row_padding - 1) / row_padding 
 ///
 /// The weights are held twice, each kernel's way:
 ///   by_output  [in][padded(out)]       one row: 16 neighbouring outputs in a vector, padded with 0
-///   by_block   blocks of [in][block]   many rows: the rows are in the vector, the weights broadcast;
+///   by_block   blocks of [in][block]   many rows: the rows are in the vector, the weights
+///   broadcast;
 ///                                      the last block holds what is left and is narrower
 struct DenseLayer {
   int in, out;
   Activation activation;
   float slope;            // leaky_relu only
-  const float* bias;      // [padded(out)]
-  const float* by_output; // [in][padded(out)]
-  const float* by_block;
+  const float *bias;      // [padded(out)]
+  const float *by_output; // [in][padded(out)]
+  const float *by_block;
 };
 
 struct Plan {
@@ -35,18 +36,18 @@ struct Plan {
   const float *mean, *inverse_scale; // [padded(n_features)], 0 in the padding
   const DenseLayer *encoder, *decoder;
   ScoreKind kind;
-  float beta;        // elbo only
-  int max_width;     // the widest layer output
-  int tile_rows;     // rows of the many-row kernel's tile
-  int few_rows;      // up to this many rows of a tile go through the few-row kernel
+  float beta;    // elbo only
+  int max_width; // the widest layer output
+  int tile_rows; // rows of the many-row kernel's tile
+  int few_rows;  // a last group of up to this many rows goes through the few-row kernel
 };
 
-/// Where the rows lie. Row-major: row i starts at rows + i * row_stride. By column: feature j of row i
-/// is columns[j][i * column_stride]. Strides in float32s.
+/// Where the rows lie. Row-major: row i starts at rows + i * row_stride. By column: feature j of
+/// row i is columns[j][i * column_stride]. Strides in float32s.
 struct Rows {
-  const float* rows; // null: by column
+  const float *rows; // null: by column
   ptrdiff_t row_stride;
-  const float* const* columns;
+  const float *const *columns;
   ptrdiff_t column_stride;
 };
 
@@ -55,9 +56,9 @@ constexpr uint8_t flag_nonfinite = 1; // a NaN or inf among its features: the sc
 constexpr uint8_t flag_saturated = 2; // finite features, but the score overflowed: FLT_MAX instead
 
 struct Results {
-  float* scores;   // [n]
-  uint8_t* flags;  // [n] or null
-  float* features; // [n][n_features] or null: 1/2 (y_j - x_j)^2, reconstruction only
+  float *scores;   // [n]
+  uint8_t *flags;  // [n] or null
+  float *features; // [n][n_features] or null: 1/2 (y_j - x_j)^2, reconstruction only
 };
 
 /// What one instruction set offers. score() takes rows first .. first + n and needs
@@ -67,8 +68,9 @@ struct ScoreTable {
   int block;     // outputs in a block of by_block
   int tile_rows; // preferred tile
   int few_rows;
-  size_t (*workspace_floats)(const Plan&);
-  void (*score)(const Plan&, const Rows&, size_t first, size_t n, float* workspace, const Results&);
+  size_t (*workspace_floats)(const Plan &);
+  void (*score)(const Plan &, const Rows &, size_t first, size_t n, float *workspace,
+                const Results &);
 };
 
 } // namespace vael

@@ -17,13 +17,13 @@ constexpr uint32_t round_constants[64] = {
     0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
 
-uint32_t big_endian(const uint8_t* p) {
+uint32_t big_endian(const uint8_t *p) {
   return uint32_t{p[0]} << 24 | uint32_t{p[1]} << 16 | uint32_t{p[2]} << 8 | uint32_t{p[3]};
 }
 
 } // namespace
 
-void Sha256::block(const uint8_t* bytes) {
+void Sha256::block(const uint8_t *bytes) {
   uint32_t w[64];
   for (int i = 0; i < 16; ++i)
     w[i] = big_endian(bytes + 4 * i);
@@ -45,8 +45,8 @@ void Sha256::block(const uint8_t* bytes) {
     state_[i] += next[i];
 }
 
-void Sha256::update(const void* bytes, size_t size) {
-  const uint8_t* p = static_cast<const uint8_t*>(bytes);
+void Sha256::update(const void *bytes, size_t size) {
+  const uint8_t *p = static_cast<const uint8_t *>(bytes);
   total_ += size;
   while (size) {
     const size_t take = std::min(size, sizeof(pending_) - pending_size_);

@@ -26,13 +26,13 @@ inline __m256i first_lanes(int count) {
 
 inline Vec set(float x) { return {_mm256_set1_ps(x)}; }
 inline Vec zero() { return {_mm256_setzero_ps()}; }
-inline Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
-inline void store(float* p, Vec a) { _mm256_storeu_ps(p, a.v); }
+inline Vec load(const float *p) { return {_mm256_loadu_ps(p)}; }
+inline void store(float *p, Vec a) { _mm256_storeu_ps(p, a.v); }
 /// Reads p[0 .. count) only; the other lanes are 0. 0 <= count <= lanes.
-inline Vec load_first(const float* p, int count) {
+inline Vec load_first(const float *p, int count) {
   return {_mm256_maskload_ps(p, first_lanes(count))};
 }
-inline void store_first(float* p, Vec a, int count) {
+inline void store_first(float *p, Vec a, int count) {
   _mm256_maskstore_ps(p, first_lanes(count), a.v);
 }
 /// Lanes from count on become +0.
@@ -75,7 +75,7 @@ template <int n> inline IVec shift_left(IVec a) { return {_mm256_slli_epi32(a.v,
 template <int n> inline IVec shift_right(IVec a) { return {_mm256_srai_epi32(a.v, n)}; }
 
 /// r[i][j] becomes r[j][i]: 8 rows of 8 lanes.
-inline void transpose(Vec* r) {
+inline void transpose(Vec *r) {
   __m256 t[8];
   for (int i = 0; i < 8; i += 2) {
     t[i] = _mm256_unpacklo_ps(r[i].v, r[i + 1].v);

@@ -23,13 +23,13 @@ inline __mmask16 first_lanes(int count) { return static_cast<__mmask16>((1u << c
 
 inline Vec set(float x) { return {_mm512_set1_ps(x)}; }
 inline Vec zero() { return {_mm512_setzero_ps()}; }
-inline Vec load(const float* p) { return {_mm512_loadu_ps(p)}; }
-inline void store(float* p, Vec a) { _mm512_storeu_ps(p, a.v); }
+inline Vec load(const float *p) { return {_mm512_loadu_ps(p)}; }
+inline void store(float *p, Vec a) { _mm512_storeu_ps(p, a.v); }
 /// Reads p[0 .. count) only; the other lanes are 0. 0 <= count <= lanes.
-inline Vec load_first(const float* p, int count) {
+inline Vec load_first(const float *p, int count) {
   return {_mm512_maskz_loadu_ps(first_lanes(count), p)};
 }
-inline void store_first(float* p, Vec a, int count) {
+inline void store_first(float *p, Vec a, int count) {
   _mm512_mask_storeu_ps(p, first_lanes(count), a.v);
 }
 /// Lanes from count on become +0.
@@ -70,7 +70,7 @@ template <int n> inline IVec shift_left(IVec a) { return {_mm512_slli_epi32(a.v,
 template <int n> inline IVec shift_right(IVec a) { return {_mm512_srai_epi32(a.v, n)}; }
 
 /// r[i][j] becomes r[j][i]: 16 rows of 16 lanes.
-inline void transpose(Vec* r) {
+inline void transpose(Vec *r) {
   __m512 t[16];
   for (int i = 0; i < 16; i += 2) {
     t[i] = _mm512_unpacklo_ps(r[i].v, r[i + 1].v);

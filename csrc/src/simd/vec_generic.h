@@ -23,19 +23,19 @@ struct IVec {
 
 inline Vec set(float x) { return {{x, x, x, x}}; }
 inline Vec zero() { return set(0.0f); }
-inline Vec load(const float* p) { return {{p[0], p[1], p[2], p[3]}}; }
-inline void store(float* p, Vec a) {
+inline Vec load(const float *p) { return {{p[0], p[1], p[2], p[3]}}; }
+inline void store(float *p, Vec a) {
   for (int i = 0; i < 4; ++i)
     p[i] = a.v[i];
 }
 /// Reads p[0 .. count) only; the other lanes are 0. 0 <= count <= lanes.
-inline Vec load_first(const float* p, int count) {
+inline Vec load_first(const float *p, int count) {
   Vec r = zero();
   for (int i = 0; i < count; ++i)
     r.v[i] = p[i];
   return r;
 }
-inline void store_first(float* p, Vec a, int count) {
+inline void store_first(float *p, Vec a, int count) {
   for (int i = 0; i < count; ++i)
     p[i] = a.v[i];
 }
@@ -109,9 +109,7 @@ inline Vec select(Mask m, Vec yes, Vec no) {
   return r;
 }
 /// No lane is NaN, and all are +-0.
-inline bool all_zero(Vec a) {
-  return a.v[0] == 0 && a.v[1] == 0 && a.v[2] == 0 && a.v[3] == 0;
-}
+inline bool all_zero(Vec a) { return a.v[0] == 0 && a.v[1] == 0 && a.v[2] == 0 && a.v[3] == 0; }
 
 inline IVec iset(int32_t x) {
   const uint32_t u = static_cast<uint32_t>(x);
@@ -150,7 +148,7 @@ template <int n> inline IVec shift_right(IVec a) {
 }
 
 /// r[i][j] becomes r[j][i]: 4 rows of 4 lanes.
-inline void transpose(Vec* r) {
+inline void transpose(Vec *r) {
   for (int i = 0; i < 4; ++i)
     for (int j = 0; j < i; ++j) {
       const float t = r[i].v[j];

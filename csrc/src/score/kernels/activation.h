@@ -8,13 +8,13 @@
 namespace vael::VAEL_ISA {
 
 /// values[0 .. n) = f(values[0 .. n)); n is a multiple of Vec::lanes.
-template <class F> inline void map(float* values, int n, F f) {
+template <class F> inline void map(float *values, int n, F f) {
   for (int i = 0; i < n; i += Vec::lanes)
     store(values + i, f(load(values + i)));
 }
 
 /// The layer's activation in place, relu left out: finish() in dense.h has done it.
-inline void activate(const DenseLayer& layer, float* values, int n) {
+inline void activate(const DenseLayer &layer, float *values, int n) {
   const float slope = layer.slope;
   switch (layer.activation) {
   case Activation::identity:
@@ -31,9 +31,8 @@ inline void activate(const DenseLayer& layer, float* values, int n) {
   case Activation::silu:
     return map(values, n, [](Vec x) { return x * sigmoid(x); });
   case Activation::gelu:
-    return map(values, n, [](Vec x) {
-      return x * set(0.5f) * (set(1.0f) + erf(x * set(0x1.6a09e6p-1f)));
-    });
+    return map(values, n,
+               [](Vec x) { return x * set(0.5f) * (set(1.0f) + erf(x * set(0x1.6a09e6p-1f))); });
   }
 }
 

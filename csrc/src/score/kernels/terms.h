@@ -1,8 +1,8 @@
 // The sums over features or latent variables that make a score.
 //
-// One order for all kernels: term j is added to partial sum j mod 16, j ascending; then partial sums
-// i and i + 8 are added, then i and i + 4, i + 2, i + 1. Sixteen, so that a row whose features lie in
-// an AVX-512 register is summed lane by lane without crossing lanes.
+// One order for all kernels: term j is added to partial sum j mod 16, j ascending; then partial
+// sums i and i + 8 are added, then i and i + 4, i + 2, i + 1. Sixteen, so that a row whose features
+// lie in an AVX-512 register is summed lane by lane without crossing lanes.
 #pragma once
 
 #include "simd/math.h"
@@ -22,9 +22,7 @@ struct SquaredError { // (y - x)^2
   }
 };
 struct KlTerm { // mu^2 + expm1(logvar) - logvar: expm1, so that nothing cancels at logvar ~ 0
-  static Vec add(Vec mu, Vec logvar, Vec sum) {
-    return sum + fma(mu, mu, expm1(logvar) - logvar);
-  }
+  static Vec add(Vec mu, Vec logvar, Vec sum) { return sum + fma(mu, mu, expm1(logvar) - logvar); }
 };
 struct Mu2Term { // mu^2
   static Vec add(Vec mu, Vec, Vec sum) { return fma(mu, mu, sum); }
@@ -34,15 +32,14 @@ struct RzTerm { // mu^2 / sigma^2
 };
 
 /// Rows in the vector. a, b: [n][stride]; the sums of Vec::lanes rows.
-template <class Term> inline Vec sum_rows(const float* a, const float* b, ptrdiff_t stride, int n) {
+template <class Term> inline Vec sum_rows(const float *a, const float *b, ptrdiff_t stride, int n) {
   Vec partial[partial_sums];
-  for (Vec& p : partial)
+  for (Vec &p : partial)
     p = zero();
   for (int j = 0; j < n; j += partial_sums) {
     const int m = n - j < partial_sums ? n - j : partial_sums;
     for (int i = 0; i < m; ++i)
-      partial[i] =
-          Term::add(load(a + (j + i) * stride), load(b + (j + i) * stride), partial[i]);
+      partial[i] = Term::add(load(a + (j + i) * stride), load(b + (j + i) * stride), partial[i]);
   }
   for (int half = partial_sums / 2; half > 0; half /= 2)
     for (int i = 0; i < half; ++i)
@@ -51,10 +48,10 @@ template <class Term> inline Vec sum_rows(const float* a, const float* b, ptrdif
 }
 
 /// One row, features in the vector. a, b: [n], readable up to the next multiple of 16.
-template <class Term> inline float sum_one(const float* a, const float* b, int n) {
+template <class Term> inline float sum_one(const float *a, const float *b, int n) {
   constexpr int vectors = partial_sums / Vec::lanes;
   Vec partial[vectors];
-  for (Vec& p : partial)
+  for (Vec &p : partial)
     p = zero();
   for (int j = 0; j < n; j += partial_sums)
     for (int v = 0; v < vectors; ++v) {
@@ -63,8 +60,8 @@ template <class Term> inline float sum_one(const float* a, const float* b, int n
       if (left >= Vec::lanes)
         partial[v] = Term::add(load(a + at), load(b + at), partial[v]);
       else if (left > 0)
-        partial[v] = Term::add(keep_first(load(a + at), left), keep_first(load(b + at), left),
-                               partial[v]);
+        partial[v] =
+            Term::add(keep_first(load(a + at), left), keep_first(load(b + at), left), partial[v]);
     }
   float sum[partial_sums];
   for (int v = 0; v < vectors; ++v)
