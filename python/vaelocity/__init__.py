@@ -1,3 +1,34 @@
-"""Anomaly scores from autoencoders and variational autoencoders at the speed of the hardware."""
+"""Anomaly scores from autoencoders and variational autoencoders at the speed of the hardware.
+
+    import vaelocity
+    scorer = vaelocity.load("jets.vael")
+    scores = scorer.score(rows)            # float32 [n], higher is more anomalous
+
+Training lives in vaelocity.models (needs torch), data in vaelocity.data. Importing vaelocity and
+scoring on the CPU import neither.
+"""
+
 from __future__ import annotations
-from ._core import __version__ as __version__
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from vaelocity._core import BundleError, __version__
+from vaelocity.scorer import Scorer, load
+
+if TYPE_CHECKING:
+    from vaelocity import data, models
+
+__all__ = ["BundleError", "Scorer", "__version__", "data", "load", "models"]
+
+_LAZY = ("data", "models")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return importlib.import_module(f"vaelocity.{name}")
+    raise AttributeError(f"module 'vaelocity' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,125 @@
+"""Rows as people hold them, turned into what the kernels read, without a copy where it can be.
+
+The kernels read a float32 array [n, d] with any strides, or d float32 columns [n] of one stride.
+Nothing is cast: a float64 array is refused, because what its rounding loses is for its owner to
+accept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+Layout: TypeAlias = Floats | list[Floats]
+
+EXPECTED = (
+    "a float32 numpy array [n, d] or CPU torch tensor, a list or dict of float32 columns, "
+    "a pyarrow RecordBatch, or a pandas DataFrame"
+)
+
+
+def layout_of(rows: Any, feature_names: Sequence[str]) -> Layout:
+    """One array [n, d], or the d columns in the model's order.
+
+    Columns that have names (dict, structured array, Arrow, pandas) are taken by the model's feature
+    names and may be more than these; columns without names must be exactly these.
+
+    Raises TypeError for a type or dtype that is not float32, ValueError for a missing column.
+    """
+    if isinstance(rows, np.ndarray):
+        return _named(rows, rows.dtype.names, feature_names) if rows.dtype.names else rows
+    package = type(rows).__module__.partition(".")[0]
+    if package == "torch":
+        return _from_torch(rows)
+    if package == "pyarrow":
+        return _from_arrow(rows, feature_names)
+    if package == "pandas":
+        return _named(rows, rows.columns, feature_names, lambda column: column.to_numpy())
+    if isinstance(rows, Mapping):
+        return _named(rows, rows.keys(), feature_names)
+    if isinstance(rows, (list, tuple)):
+        return _aligned([_column(column, f"column {j}") for j, column in enumerate(rows)])
+    raise TypeError(f"rows: expected {EXPECTED}, got {type(rows).__name__}")
+
+
+def n_rows(layout: Layout) -> int:
+    """Rows in a layout; 0 for no columns at all."""
+    if isinstance(layout, list):
+        return len(layout[0]) if layout else 0
+    return layout.shape[0] if layout.ndim else 0
+
+
+def part(layout: Layout, start: int, stop: int) -> Layout:
+    """Rows start to stop, as a view."""
+    if isinstance(layout, list):
+        return [column[start:stop] for column in layout]
+    return layout[start:stop]
+
+
+def _from_torch(tensor: Any) -> Floats:
+    if not hasattr(tensor, "detach"):
+        raise TypeError(f"rows: expected {EXPECTED}, got {type(tensor).__name__}")
+    if tensor.device.type != "cpu":
+        raise ValueError(f"rows: expected a tensor on the CPU, got one on {tensor.device}")
+    if str(tensor.dtype) != "torch.float32":
+        raise TypeError(f"rows: expected float32, got {tensor.dtype}; convert it yourself")
+    array: Floats = tensor.detach().numpy()
+    return array
+
+
+def _from_arrow(batch: Any, feature_names: Sequence[str]) -> list[Floats]:
+    if not hasattr(batch, "schema") or not hasattr(batch, "column"):
+        raise TypeError(f"rows: expected {EXPECTED}, got pyarrow {type(batch).__name__}")
+
+    def to_numpy(column: Any) -> npt.NDArray[Any]:
+        if hasattr(column, "combine_chunks"):
+            column = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+        if str(column.type) != "float":  # pyarrow's name of float32
+            raise TypeError(f"expected Arrow float32, got {column.type}; convert it yourself")
+        # A null becomes NaN, and its row is flagged.
+        array: npt.NDArray[Any] = column.to_numpy(zero_copy_only=column.null_count == 0)
+        return array
+
+    names = batch.schema.names
+    columns = {name: batch.column(i) for i, name in enumerate(names)}
+    return _named(columns, names, feature_names, to_numpy)
+
+
+def _named(
+    columns: Any, names: Iterable[str], feature_names: Sequence[str], to_numpy: Any = None
+) -> list[Floats]:
+    present = set(names)
+    missing = [name for name in feature_names if name not in present]
+    if missing:
+        shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+        raise ValueError(
+            f"rows: {len(missing)} of the model's {len(feature_names)} features are missing: "
+            f"{shown}"
+        )
+    taken = []
+    for name in feature_names:
+        try:
+            column = to_numpy(columns[name]) if to_numpy else columns[name]
+        except TypeError as error:
+            raise TypeError(f"rows: column {name!r}: {error}") from None
+        taken.append(_column(column, f"column {name!r}"))
+    return _aligned(taken)
+
+
+def _column(column: Any, what: str) -> Floats:
+    if not isinstance(column, np.ndarray):
+        raise TypeError(f"rows: {what}: expected a numpy array, got {type(column).__name__}")
+    if column.dtype != np.float32:
+        raise TypeError(f"rows: {what}: expected float32, got {column.dtype}; convert it yourself")
+    return column
+
+
+def _aligned(columns: list[Floats]) -> list[Floats]:
+    """The kernels walk all columns with one stride: where strides differ, copies that are dense."""
+    if len({column.strides for column in columns}) > 1:
+        return [np.ascontiguousarray(column) for column in columns]
+    return columns

@@ -1,0 +1,244 @@
+"""Loading a .vael file and scoring rows with it: no torch, one fused C++ kernel.
+
+A score follows: Scorer.score -> rows.layout_of -> _core.Model.score (csrc/bind/model.cpp) ->
+vael_score_rows (csrc/src/api.cpp) -> score() of one instruction set
+(csrc/src/score/kernels/score.cpp).
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from vaelocity import rows as _rows
+from vaelocity._core import BundleError, Model
+
+Floats = npt.NDArray[np.float32]
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+
+# A thread's share below this many rows costs more to hand out than to score.
+_ROWS_PER_THREAD = 2048
+
+
+def load(
+    path: str | os.PathLike[str],
+    backend: str = "auto",
+    kind: str | None = None,
+    *,
+    isa: str | None = None,
+    verify: bool = True,
+) -> Scorer:
+    """The scorer of a .vael file.
+
+    Every byte is checked against the file's checksum and its conformance rows are scored again:
+    they must come out bit for bit.
+
+    Args:
+        path: the file.
+        backend: "auto" or "cpu".
+        kind: reconstruction, kl, mu2, rz or elbo; None takes the one the file was saved with.
+        isa: avx512, avx2 or generic; None asks VAELOCITY_ISA, and without it takes the best.
+        verify: False leaves out the conformance rows (not the checksum).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        BundleError: it is no bundle, damaged, newer than this version, has no score of that kind,
+            or does not give its own scores here; the message says which.
+        ValueError: unknown backend.
+    """
+    if backend not in ("auto", "cpu"):
+        raise ValueError(f"backend: expected 'auto' or 'cpu', got {backend!r}")
+    name = os.fspath(path)
+    if not os.path.exists(name):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    try:
+        return Scorer(Model.from_file(name, kind or "", isa or "", verify))
+    except BundleError as error:
+        raise BundleError(f"{name}: {error}") from None
+
+
+class Scorer:
+    """Scores rows with a frozen model; made by vaelocity.load(). Immutable, safe in any thread.
+
+    `rows` may be, without a copy: a float32 numpy array or CPU torch tensor [n, n_features] with
+    any strides; a list or dict of float32 columns, a structured array, a pyarrow RecordBatch or
+    Table (one chunk), a pandas DataFrame. Named columns are taken by feature name. Anything but
+    float32 is a TypeError. The same row gets the same bits in all of them, in any batch, on any
+    thread.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._score = model.score
+
+    def score(self, rows: Any, out: Floats | None = None, threads: int = 1) -> Floats:
+        """Anomaly scores, float32 [n]; higher is more anomalous.
+
+        A row with a NaN or inf gets NaN, a score beyond float32 its largest number; flags() tells.
+
+        Args:
+            rows: n events; see the class.
+            out: where to write, float32 [n], contiguous; returned.
+            threads: rows are shared out to so many threads.
+
+        Raises:
+            TypeError: not float32, or no rows at all.
+            ValueError: another number of features, a missing column, an `out` that does not fit.
+        """
+        if threads == 1 and type(rows) is np.ndarray and rows.dtype.names is None:
+            return self._score(rows, out)
+        layout = _rows.layout_of(rows, self.feature_names)
+        n = _rows.n_rows(layout)
+        spans = _spans(n, threads)
+        if len(spans) == 1:
+            return self._score_part(layout, out)
+        whole = np.empty(n, np.float32) if out is None else out
+        if whole.shape != (n,):
+            raise ValueError(f"out: expected shape ({n},), got {whole.shape}")
+        _in_threads(lambda a, b: self._score_part(_rows.part(layout, a, b), whole[a:b]), spans)
+        return whole
+
+    def score_features(self, rows: Any, threads: int = 1) -> Floats:
+        """1/2 (y_j - x_j)^2 of every feature in the standardised space: float32 [n, n_features].
+
+        A row's sum is its score, up to float32 rounding. Raises ValueError for kinds other than
+        reconstruction, which have no scores per feature; else as score().
+        """
+
+        def part(layout: _rows.Layout) -> Floats:
+            if isinstance(layout, list):
+                return self._model.features_columns(layout)
+            return self._model.features(layout)
+
+        return self._in_parts(part, rows, threads)
+
+    def flags(self, rows: Any, threads: int = 1) -> npt.NDArray[np.uint8]:
+        """What is unusual about each row, uint8 [n].
+
+        0: nothing. 1: a NaN or inf among its features, its score is NaN. 2: the score of finite
+        features overflowed and is float32's largest number.
+        """
+
+        def part(layout: _rows.Layout) -> npt.NDArray[np.uint8]:
+            if isinstance(layout, list):
+                return self._model.flags_columns(layout)
+            return self._model.flags(layout)
+
+        return self._in_parts(part, rows, threads)
+
+    def predict(
+        self, rows: Any, threshold: float | None = None, threads: int = 1
+    ) -> npt.NDArray[np.bool_]:
+        """True where an event is anomalous: where not score <= threshold, bool [n].
+
+        Written so that a NaN score counts as anomalous: an event that cannot be scored is kept.
+
+        Args:
+            threshold: None takes the file's first threshold for this kind of score.
+
+        Raises:
+            ValueError: the threshold is NaN, or None and the file has none for this kind.
+        """
+        if threshold is None:
+            if not self.thresholds:
+                raise ValueError(
+                    f"threshold: the file has none for kind {self.kind!r}; pass one, or save the "
+                    "model with thresholds=[threshold_for(...)]"
+                )
+            threshold = float(self.thresholds[0]["value"])
+        if np.isnan(threshold):
+            raise ValueError("threshold: got NaN")
+        return ~(self.score(rows, threads=threads) <= np.float32(threshold))
+
+    def verify(self) -> None:
+        """Scores the file's conformance rows again; BundleError names the first that differs."""
+        self._model.verify()
+
+    @property
+    def n_features(self) -> int:
+        """Columns of a row."""
+        return self._model.n_features
+
+    @property
+    def kind(self) -> str:
+        """The score it computes: reconstruction, kl, mu2, rz or elbo."""
+        return self._model.kind
+
+    @property
+    def isa(self) -> str:
+        """The instruction set it computes with: avx512, avx2 or generic."""
+        return self._model.isa
+
+    @property
+    def fingerprint(self) -> str:
+        """The model's identity, 64 hex digits: SHA-256 of the file with its checksum as zeros."""
+        return self._model.checksum
+
+    @cached_property
+    def metadata(self) -> dict[str, Any]:
+        """The file's JSON: features, steps, thresholds, provenance."""
+        metadata: dict[str, Any] = json.loads(self._model.metadata)
+        return metadata
+
+    @cached_property
+    def feature_names(self) -> list[str]:
+        """Names of the columns, in order."""
+        return list(self.metadata["features"])
+
+    @cached_property
+    def kinds(self) -> list[str]:
+        """The kinds of score this file can give; load(path, kind=...) chooses."""
+        return list(self.metadata["conformance"]["scores"])
+
+    @cached_property
+    def thresholds(self) -> list[dict[str, Any]]:
+        """The file's thresholds for this kind of score."""
+        every = self.metadata.get("thresholds", [])
+        return [threshold for threshold in every if threshold["kind"] == self.kind]
+
+    def __repr__(self) -> str:
+        return f"Scorer(kind={self.kind!r}, n_features={self.n_features}, isa={self.isa!r})"
+
+    def _score_part(self, layout: _rows.Layout, out: Floats | None) -> Floats:
+        if isinstance(layout, list):
+            return self._model.score_columns(layout, out)
+        return self._model.score(layout, out)
+
+    def _in_parts(
+        self,
+        part: Callable[[_rows.Layout], npt.NDArray[_Scalar]],
+        rows: Any,
+        threads: int,
+    ) -> npt.NDArray[_Scalar]:
+        layout = _rows.layout_of(rows, self.feature_names)
+        spans = _spans(_rows.n_rows(layout), threads)
+        if len(spans) == 1:
+            return part(layout)
+        return np.concatenate(_in_threads(lambda a, b: part(_rows.part(layout, a, b)), spans))
+
+
+def _spans(n: int, threads: int) -> list[tuple[int, int]]:
+    """n rows cut into at most `threads` neighbouring spans."""
+    if not isinstance(threads, int) or threads < 1:
+        raise ValueError(f"threads: expected a positive int, got {threads!r}")
+    count = max(1, min(threads, n // _ROWS_PER_THREAD))
+    edges = [n * i // count for i in range(count + 1)]
+    return list(pairwise(edges))
+
+
+_Result = TypeVar("_Result")
+
+
+def _in_threads(work: Callable[[int, int], _Result], spans: list[tuple[int, int]]) -> list[_Result]:
+    """work(start, stop) for every span at once; the kernels run without the interpreter lock."""
+    with ThreadPoolExecutor(len(spans)) as pool:
+        return [future.result() for future in [pool.submit(work, *span) for span in spans]]
