@@ -1,0 +1,268 @@
+"""`vaelocity fit`: train a model on normal events and freeze it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from vaelocity import data as events
+from vaelocity.cli import console, options
+from vaelocity.cli.console import CommandError
+from vaelocity.cli.rows import Rows, choose_rows
+from vaelocity.cli.stream import label_values
+from vaelocity.cli.training import Plan, Trained, train
+from vaelocity.report.metrics import Estimate, auc
+
+
+class ModelName(StrEnum):
+    """The models `fit` knows."""
+
+    ae = "ae"
+    vae = "vae"
+
+
+_MODEL, _TRAINING, _ROWS = "Model", "Training", "Rows and columns"
+
+
+def fit(
+    data: options.Data,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="MODEL.vael", help="Where the model goes.")
+    ],
+    model: Annotated[
+        ModelName, typer.Option("--model", rich_help_panel=_MODEL, help="Kind of model.")
+    ] = ModelName.ae,
+    latent: Annotated[
+        int | None,
+        typer.Option(
+            "--latent",
+            min=1,
+            rich_help_panel=_MODEL,
+            help="Latent dimensions; default: half the features, at most 16.",
+        ),
+    ] = None,
+    hidden: Annotated[
+        str,
+        typer.Option(
+            "--hidden",
+            rich_help_panel=_MODEL,
+            help="Widths of the encoder's hidden layers, the decoder's mirrored; '' for none.",
+        ),
+    ] = "64,32",
+    activation: Annotated[
+        str,
+        typer.Option(
+            "--activation",
+            rich_help_panel=_MODEL,
+            help="relu leaky_relu tanh sigmoid elu silu gelu identity.",
+        ),
+    ] = "relu",
+    beta: Annotated[
+        float | None,
+        typer.Option("--beta", min=0, rich_help_panel=_MODEL, help="VAE: weight of the KL; 1."),
+    ] = None,
+    score_kind: Annotated[
+        str | None,
+        typer.Option(
+            "--score-kind",
+            rich_help_panel=_MODEL,
+            help="reconstruction; a VAE also kl mu2 rz elbo. Default: the model's own.",
+        ),
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=1, rich_help_panel=_TRAINING)] = 100,
+    batch_size: Annotated[int, typer.Option(min=1, rich_help_panel=_TRAINING)] = 512,
+    lr: Annotated[
+        float, typer.Option(rich_help_panel=_TRAINING, help="Learning rate of Adam.")
+    ] = 1e-3,
+    seed: Annotated[int, typer.Option(min=0, rich_help_panel=_TRAINING)] = 0,
+    validation: Annotated[
+        float,
+        typer.Option(
+            rich_help_panel=_TRAINING,
+            help="Part of the rows held out: one half stops the training, the other half "
+            "sets the threshold.",
+        ),
+    ] = 0.2,
+    fpr: Annotated[
+        float,
+        typer.Option(
+            help="Part of the normal events above the stored threshold; 0 stores no threshold."
+        ),
+    ] = 0.01,
+    label: options.Label = None,
+    normal: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--normal",
+            metavar="VALUE",
+            rich_help_panel=_ROWS,
+            help="Train on rows with this label only; may be given more than once.",
+        ),
+    ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            "--features",
+            metavar="A,B,...",
+            rich_help_panel=_ROWS,
+            help="Columns to train on; default: all but label and weight.",
+        ),
+    ] = None,
+    weight: Annotated[
+        str | None,
+        typer.Option(
+            "--weight", metavar="COLUMN", rich_help_panel=_ROWS, help="Weights of the events."
+        ),
+    ] = None,
+    drop_nan: Annotated[
+        bool,
+        typer.Option(
+            "--drop-nan",
+            rich_help_panel=_ROWS,
+            help="Leave out rows with a NaN or an infinity instead of stopping.",
+        ),
+    ] = False,
+    key: options.Key = None,
+    file_format: options.FileFormat = None,
+    header: options.Header = None,
+    delimiter: options.Delimiter = None,
+    as_json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Train an autoencoder or a VAE on normal events and freeze it into one file.
+
+    Scaling is learned from the training rows and is part of the model. The threshold comes from
+    held-out rows which neither trained the model nor stopped its training.
+    """
+    options.check_output(output)
+    if beta is not None and model is not ModelName.vae:
+        raise CommandError("--beta is for --model vae")
+    reading = options.Reading(key, file_format, header, delimiter)
+    table = events.read(
+        data, features=options.names(features), label=label, weight=weight, **reading.arguments()
+    )
+    rows = choose_rows(table, normal or [], drop_nan=drop_nan)
+    plan = Plan(
+        model=model.value,
+        latent=latent or default_latent(table.n_features),
+        hidden=widths(hidden),
+        activation=activation,
+        beta=beta,
+        kind=score_kind,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        seed=seed,
+        validation=validation,
+        fpr=fpr,
+    )
+    trained = train(plan, rows.normal, output)
+    separation = _separation(trained, rows.others)
+    if as_json:
+        console.print_json(_as_json(plan, trained, rows, separation))
+    else:
+        console.out().print(console.facts(_facts(trained, rows, separation)))
+
+
+def default_latent(n_features: int) -> int:
+    """16, but never more than half the features: a wider latent space would copy its input."""
+    return max(1, min(16, n_features // 2))
+
+
+def widths(text: str) -> tuple[int, ...]:
+    """'64,32' as (64, 32)."""
+    try:
+        found = tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        found = (0,)
+    if any(width < 1 for width in found):
+        raise CommandError(f"--hidden {text}: expected widths such as 64,32")
+    return found
+
+
+def _separation(trained: Trained, others: events.Table) -> dict[str, Estimate]:
+    """AUC of the held-out normal rows against every other class that the data hold."""
+    if len(others) == 0 or len(trained.parts.threshold) == 0:
+        return {}
+    others = others.select(np.isfinite(others.rows).all(axis=1))
+    names = label_values(others)
+    assert names is not None
+    normal = trained.scorer.score(trained.parts.threshold.rows)
+    scores = trained.scorer.score(others.rows)
+    return {str(name): auc(normal, scores[names == name]) for name in np.unique(names)}
+
+
+def _facts(
+    trained: Trained, rows: Rows, separation: Mapping[str, Estimate]
+) -> list[tuple[str, str]]:
+    parts, scorer = trained.parts, trained.scorer
+    loss, best = last_losses(trained.history)
+    validated = "" if best is None else f", best validation loss {best:.5g}"
+    dropped = f"; {rows.dropped:,} with NaN or infinity left out" if rows.dropped else ""
+    found = [
+        (
+            "rows",
+            f"{len(parts.training):,} to train, {len(parts.stopping):,} to stop by, "
+            f"{len(parts.threshold):,} for the threshold{dropped}",
+        ),
+        ("features", f"{scorer.n_features}"),
+        (
+            "training",
+            f"{len(trained.history['loss'])} epochs in {trained.seconds:.1f} s, "
+            f"last loss {loss:.5g}{validated}",
+        ),
+        ("threshold", _threshold_text(trained)),
+    ]
+    for name, estimate in separation.items():
+        found.append((f"AUC, {name}", f"{estimate.value:.4f} ± {estimate.error:.4f}"))
+    return [*found, ("saved", f"{trained.path} ({scorer.kind} score)")]
+
+
+def last_losses(history: Mapping[str, Sequence[float]]) -> tuple[float, float | None]:
+    """The training loss of the last epoch, and the lowest validation loss if there was one."""
+    validation = history.get("val_loss")
+    return history["loss"][-1], min(validation) if validation else None
+
+
+def _threshold_text(trained: Trained) -> str:
+    threshold = trained.threshold
+    if threshold is None:
+        return "none stored"
+    low, high = threshold.interval
+    return (
+        f"{threshold.value:.6g}: {100 * threshold.achieved:.3g} % of {threshold.n:,} held-out rows "
+        f"are above it (95 % interval {100 * low:.2g} to {100 * high:.2g} %)"
+    )
+
+
+def _as_json(
+    plan: Plan, trained: Trained, rows: Rows, separation: Mapping[str, Estimate]
+) -> dict[str, Any]:
+    parts, threshold = trained.parts, trained.threshold
+    loss, best = last_losses(trained.history)
+    return {
+        "output": str(trained.path),
+        "fingerprint": trained.scorer.fingerprint,
+        "kind": trained.scorer.kind,
+        "plan": asdict(plan),
+        "features": trained.scorer.feature_names,
+        "rows": {
+            "training": len(parts.training),
+            "stopping": len(parts.stopping),
+            "threshold": len(parts.threshold),
+            "others": len(rows.others),
+            "dropped": rows.dropped,
+        },
+        "epochs": len(trained.history["loss"]),
+        "loss": loss,
+        "best_validation_loss": best,
+        "threshold": None if threshold is None else asdict(threshold),
+        "auc": {name: estimate._asdict() for name, estimate in separation.items()},
+        "seconds": trained.seconds,
+    }

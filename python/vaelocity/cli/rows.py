@@ -1,0 +1,55 @@
+"""Which rows of a file a model learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from vaelocity import data as events
+from vaelocity.cli.console import CommandError
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a file: normal ones to train on, and those with another label."""
+
+    normal: events.Table
+    others: events.Table
+    dropped: int
+
+
+def choose_rows(table: events.Table, normal: Sequence[str], *, drop_nan: bool) -> Rows:
+    """Keep the rows with a normal label, and those without NaN if asked to."""
+    bad = table.nan_rows
+    if drop_nan and len(bad):
+        keep = np.ones(len(table), bool)
+        keep[bad] = False
+        table = table.select(keep)
+    chosen = np.ones(len(table), bool)
+    if normal:
+        chosen = np.isin(_labels(table), [_code(table, value) for value in normal])
+        if not chosen.any():
+            raise CommandError(f"--normal {', '.join(normal)}: no row has this label")
+    return Rows(table.select(chosen), table.select(~chosen), len(bad) if drop_nan else 0)
+
+
+def _labels(table: events.Table) -> npt.NDArray[np.int64]:
+    if table.labels is None:
+        raise CommandError("--normal needs --label COLUMN: the data have no label of their own")
+    return table.labels
+
+
+def _code(table: events.Table, value: str) -> int:
+    """The label that `value` stands for: a class name, or a whole number."""
+    if table.class_names is not None and value in table.class_names:
+        return table.class_names.index(value)
+    try:
+        return int(value)
+    except ValueError:
+        pass
+    if table.class_names is not None:
+        raise CommandError(f"--normal {value}: expected one of {', '.join(table.class_names)}")
+    raise CommandError(f"--normal {value}: the labels are numbers, expected a whole number")

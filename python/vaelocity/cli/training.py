@@ -1,0 +1,148 @@
+"""Splitting, training, the threshold and freezing, as `fit` does them."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import vaelocity
+from vaelocity import data as events
+from vaelocity.cli.console import CommandError
+
+if TYPE_CHECKING:
+    from vaelocity.models import VAE, Autoencoder
+    from vaelocity.threshold import Threshold
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to train and how; the names are those of the options of `fit`."""
+
+    model: str
+    latent: int
+    hidden: tuple[int, ...]
+    activation: str
+    beta: float | None
+    kind: str | None
+    epochs: int
+    batch_size: int
+    lr: float
+    seed: int
+    validation: float
+    fpr: float
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The normal events: to learn from, to stop the training by, to set the threshold by."""
+
+    training: events.Table
+    stopping: events.Table
+    threshold: events.Table
+
+
+def split(table: events.Table, plan: Plan) -> Parts:
+    """Divide at random by plan.seed; what is held out is halved.
+
+    Raises CommandError where the parts would be too small for what is asked.
+    """
+    if not 0 <= plan.validation < 1:
+        raise CommandError(f"--validation {plan.validation:g}: expected 0 or more, less than 1")
+    if not 0 <= plan.fpr < 1:
+        raise CommandError(f"--fpr {plan.fpr:g}: expected 0 or more, less than 1")
+    training, held = table.split(1 - plan.validation, plan.seed)
+    stopping, threshold = held.split(0.5, plan.seed + 1)
+    if len(training) < 2:
+        raise CommandError(f"the data have {len(table)} rows to train on, which is too few")
+    if plan.fpr > 0 and plan.fpr * len(threshold) < 1:
+        raise CommandError(
+            f"--fpr {plan.fpr:g} needs at least {1 / plan.fpr:.0f} held-out rows for the "
+            f"threshold, and there are {len(threshold)} (half of --validation "
+            f"{plan.validation:g} of {len(table)}): raise one of them, or --fpr 0 for no threshold"
+        )
+    return Parts(training, stopping, threshold)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A frozen model: where it is, how training went, and its threshold (None if not asked for)."""
+
+    path: Path
+    parts: Parts
+    history: dict[str, list[float]]
+    seconds: float
+    threshold: Threshold | None
+    scorer: vaelocity.Scorer
+
+
+def build(plan: Plan, feature_names: list[str]) -> Autoencoder | VAE:
+    """The untrained model; the seed sets its first weights."""
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise CommandError('training needs PyTorch: pip install "vaelocity[train]"') from error
+    from vaelocity.models import VAE, Autoencoder
+
+    arguments: dict[str, Any] = {
+        "latent": plan.latent,
+        "hidden": plan.hidden,
+        "activation": plan.activation,
+        "feature_names": feature_names,
+    }
+    torch.manual_seed(plan.seed)
+    if plan.model == "vae":
+        return VAE(len(feature_names), beta=1.0 if plan.beta is None else plan.beta, **arguments)
+    return Autoencoder(len(feature_names), **arguments)
+
+
+def train(plan: Plan, table: events.Table, output: Path) -> Trained:
+    """Split `table` (normal events only), train, find the threshold, write the file."""
+    return train_parts(plan, split(table, plan), output)[1]
+
+
+def train_parts(plan: Plan, parts: Parts, output: Path) -> tuple[Autoencoder | VAE, Trained]:
+    """The trained module, and the frozen model. Parts that are empty are not used."""
+    model = build(plan, parts.training.feature_names)
+    if plan.kind is not None and plan.kind not in model.kinds:
+        raise CommandError(f"--score-kind {plan.kind}: this model has {', '.join(model.kinds)}")
+    start = time.perf_counter()
+    model.fit(
+        parts.training.rows,
+        parts.stopping.rows if len(parts.stopping) else None,
+        epochs=plan.epochs,
+        batch_size=plan.batch_size,
+        lr=plan.lr,
+        seed=plan.seed,
+        weight=parts.training.weights,
+    )
+    seconds = time.perf_counter() - start
+    threshold = freeze(model, output, plan.kind, parts.threshold, plan.fpr)
+    scorer = vaelocity.load(output, kind=plan.kind)
+    return model, Trained(output, parts, model.history, seconds, threshold, scorer)
+
+
+def freeze(
+    model: Autoencoder | VAE, output: Path, kind: str | None, held: events.Table, fpr: float
+) -> Threshold | None:
+    """Save `model` with the threshold at `fpr` from the scores of `held`.
+
+    The scores are those of the frozen file, so that the threshold is exact for what is deployed:
+    it is written twice, first without, then with the threshold.
+    """
+    if fpr == 0:
+        model.save(output, kind=kind)
+        return None
+    from vaelocity.threshold import threshold_for
+
+    draft = output.with_name(f".{output.name}.{os.getpid()}.draft")
+    try:
+        model.save(draft, kind=kind)
+        scores = vaelocity.load(draft).score(held.rows)
+    finally:
+        draft.unlink(missing_ok=True)
+    threshold = threshold_for(scores, fpr=fpr, kind=kind or model.default_kind)
+    model.save(output, kind=kind, thresholds=[threshold])
+    return threshold
