@@ -233,7 +233,8 @@ void read_conformance(const BundleFile &file, const Network &net, Conformance &c
   const Tensor &rows =
       file.tensor(names.at("rows").get<std::string>(), "F32", {-1, net.n_features});
   const int64_t n = rows.shape[0];
-  const Tensor &flags = file.tensor(names.at("flags").get<std::string>(), "U8", {n});
+  const Tensor &flags =
+      file.tensor(names.at("flags").at(net.kind_name).get<std::string>(), "U8", {n});
   const Tensor &scores =
       file.tensor(names.at("scores").at(net.kind_name).get<std::string>(), "F32", {n});
   conformance.rows = copy<float>(rows, static_cast<size_t>(n) * net.n_features);

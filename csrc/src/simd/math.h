@@ -60,8 +60,11 @@ inline Vec expm1(Vec x) {
   return select(less(abs(tiny), set(0x1p-25f)), tiny, result);
 }
 
-/// 1 / (1 + e^-x), within 3 ulp.
-inline Vec sigmoid(Vec x) { return set(1.0f) / (set(1.0f) + exp(zero() - x)); }
+/// 1 / (1 + e^-x), within 3 ulp. By e^-|x|, which cannot overflow.
+inline Vec sigmoid(Vec x) {
+  const Vec t = exp(zero() - abs(x));
+  return select(less(x, zero()), t, set(1.0f)) / (set(1.0f) + t);
+}
 
 /// Within 4 ulp; odd, and exact in its limits.
 inline Vec tanh(Vec x) {

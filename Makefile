@@ -1,0 +1,59 @@
+# make demo, make test, make lint, make bench: each makes .venv itself.
+
+PYTHON ?= python3
+BIN := .venv/bin
+# One set of versions for everything, build requirements included.
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+PIP := $(BIN)/python -m pip install --quiet
+SOURCES := $(shell git ls-files csrc kernels python CMakeLists.txt pyproject.toml README.md LICENSE 2>/dev/null)
+
+.PHONY: help demo test lint format bench wheel clean
+
+help:
+	@echo "make demo    train on the shipped jets, freeze, score a stream, write report.html"
+	@echo "make test    every test"
+	@echo "make lint    ruff, mypy on the installed wheel, clang-format"
+	@echo "make format  let ruff and clang-format rewrite the sources"
+	@echo "make bench   the benchmarks: checked first, then timed beside their peers"
+	@echo "make wheel   dist/*.whl"
+
+.venv/made: constraints.txt
+	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11)' || \
+	  { echo "vaelocity needs Python 3.11 or newer; set PYTHON=..." >&2; exit 1; }
+	$(PYTHON) -m venv .venv || \
+	  { echo "no venv module: apt-get install python3-venv" >&2; exit 1; }
+	# torch alone and first: asked for by another package, pip would take a build with CUDA.
+	$(PIP) torch
+	@touch $@
+
+# The package with what each target needs beside it; a changed source installs it again.
+.venv/demo .venv/test .venv/lint .venv/bench: .venv/made $(SOURCES)
+	$(PIP) '.[$(notdir $@)]'
+	@touch $@
+
+demo: .venv/demo
+	$(BIN)/vaelocity demo --output-dir demo
+
+test: .venv/test
+	$(BIN)/python -m pytest
+
+lint: .venv/lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	cd tests && ../$(BIN)/mypy -p vaelocity
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.cpp' '*.h' '*.hpp')
+
+format: .venv/lint
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/clang-format -i $$(git ls-files '*.cpp' '*.h' '*.hpp')
+
+bench: .venv/bench
+	$(BIN)/python bench/bench_score.py
+
+wheel: .venv/made
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf .venv build dist demo
