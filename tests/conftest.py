@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def random_network(
     }
     for part, sizes in (("encoder", widths), ("decoder", widths[::-1])):
         metadata[part] = []
-        for i, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for i, (n_in, n_out) in enumerate(pairwise(sizes)):
             last = i == len(sizes) - 2
             n = 2 * n_out if part == "encoder" and last and gaussian else n_out
             name = f"{part}.{i}"

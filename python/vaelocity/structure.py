@@ -1,0 +1,104 @@
+"""What the JSON of a .vael file must say, and which tensors it must find: checked, not trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vaelocity._core import BundleError
+
+ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh", "sigmoid", "elu", "silu", "gelu")
+POINT_KINDS = ("reconstruction",)
+GAUSSIAN_KINDS = ("reconstruction", "kl", "mu2", "rz", "elbo")
+
+Array = npt.NDArray[Any]
+Tensors = Mapping[str, Array]
+
+
+def check_structure(metadata: Mapping[str, Any], tensors: Tensors) -> None:
+    """Raise BundleError unless the steps form a network from the features back to the features.
+
+    Every tensor the JSON names must be there with the dtype and the shape its step needs.
+    """
+    try:
+        _check(metadata, tensors)
+    except (KeyError, IndexError) as error:
+        raise BundleError(f"metadata: {error} is missing") from None
+    except (TypeError, AttributeError) as error:
+        raise BundleError(f"metadata: {error}") from None
+
+
+def _check(metadata: Mapping[str, Any], tensors: Tensors) -> None:
+    n_features = len(metadata["features"])
+    if n_features < 1:
+        raise BundleError("features: none")
+    latent = metadata["latent"]
+    if latent["kind"] not in ("point", "gaussian"):
+        raise BundleError(f"latent: unknown kind {latent['kind']!r}")
+    _check_preprocess(metadata["preprocess"], tensors, n_features)
+    gaussian = latent["kind"] == "gaussian"
+    encoded = latent["size"] * (2 if gaussian else 1)
+    _check_layers(metadata["encoder"], "encoder", tensors, n_features, encoded)
+    _check_layers(metadata["decoder"], "decoder", tensors, latent["size"], n_features)
+    score = metadata["score"]
+    if score["kind"] not in (GAUSSIAN_KINDS if gaussian else POINT_KINDS):
+        raise BundleError(f"score: unknown kind {score['kind']!r} for a {latent['kind']} latent")
+    if score["loss"] != "squared_error":
+        raise BundleError(f"score: unknown loss {score['loss']!r}")
+    if "conformance" in metadata:
+        _check_conformance(metadata["conformance"], tensors, n_features)
+
+
+def _check_preprocess(steps: Any, tensors: Tensors, n_features: int) -> None:
+    if len(steps) != 1 or steps[0]["op"] != "standardize":
+        raise BundleError(f'preprocess: expected one step "standardize", got {steps}')
+    mean = _tensor(tensors, steps[0]["mean"], np.float32, (n_features,))
+    scale = _tensor(tensors, steps[0]["scale"], np.float32, (n_features,))
+    if not np.isfinite(mean).all():
+        raise BundleError("preprocess: a mean is not finite")
+    with np.errstate(divide="ignore", over="ignore"):
+        inverse = np.float32(1) / scale
+    if not ((scale > 0) & np.isfinite(scale) & np.isfinite(inverse)).all():
+        raise BundleError("preprocess: a scale is not positive and finite")
+
+
+def _check_layers(steps: Any, part: str, tensors: Tensors, width: int, expected: int) -> None:
+    for i, step in enumerate(steps):
+        where = f"{part}.{i}"
+        if step["op"] != "dense":
+            raise BundleError(f"{where}: unknown step {step['op']!r}")
+        if step.get("activation", "identity") not in ACTIVATIONS:
+            raise BundleError(f"{where}: unknown activation {step['activation']!r}")
+        weight = _tensor(tensors, step["weight"], np.float32, (None, width))
+        width = weight.shape[0]
+        _tensor(tensors, step["bias"], np.float32, (width,))
+    if not steps or width != expected:
+        raise BundleError(f"{part}: ends {width} wide, expected {expected}")
+
+
+def _check_conformance(names: Any, tensors: Tensors, n_features: int) -> None:
+    n = _tensor(tensors, names["rows"], np.float32, (None, n_features)).shape[0]
+    # Flags are per kind, like the scores: a row may saturate in one kind and not in another.
+    for kind, name in names["scores"].items():
+        _tensor(tensors, name, np.float32, (n,))
+        _tensor(tensors, names["flags"][kind], np.uint8, (n,))
+
+
+def _tensor(tensors: Tensors, name: str, dtype: type, shape: tuple[int | None, ...]) -> Array:
+    """The tensor of that name; None in `shape` takes any extent."""
+    if name not in tensors:
+        raise BundleError(f"tensor {name} is missing")
+    array = tensors[name]
+    same = array.ndim == len(shape) and all(
+        want is None or want == got for want, got in zip(shape, array.shape, strict=True)
+    )
+    if array.dtype != dtype or not same:
+        wanted = ", ".join("any" if extent is None else str(extent) for extent in shape)
+        got = ", ".join(map(str, array.shape))
+        raise BundleError(
+            f"tensor {name}: got {array.dtype}[{got}], expected {np.dtype(dtype)}[{wanted}]"
+        )
+    return array
