@@ -27,9 +27,13 @@ constituents, and the class is in the labels only.
 A quantity that a jet of few particles does not have is 0 (tau_N for N particles, the ratio of two
 such, a splitting that is not there), so every value is finite. Ratios such as D2 have heavy tails.
 
-The pT of most quark jets sits in one prong: W and Z jets differ by two prongs and a peak in the
-groomed mass, well inside the range of quark jets, and are hard to find without labels. Top jets
-(three prongs) and gluon jets (more particles) lie further out.
+Most quark jets have one prong and a small groomed mass. W and Z jets have two prongs and a narrow
+peak in the groomed mass, well inside the range of quark jets, and are hard to find without labels.
+Top jets (three prongs) and gluon jets (more particles) lie further out. AUC against quark jets:
+
+                                              gluon     W      Z     top
+    squared norm of the standardised row       0.63   0.51   0.52   0.87
+    PCA, 16 components, reconstruction         0.63   0.64   0.64   0.91
 
 `load` needs NumPy only. The sample was made by `python -m vaelocity.data.jets.simulate`, which
 anyone can run again; `provenance()` has the versions, the seed and the hashes. To compute the
