@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -99,6 +100,10 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _progress(text: str) -> None:
+    sys.stderr.write(f"{time.process_time():6.1f} s CPU  {text}\n")
+
+
 def _scorer(network: Network) -> Any:
     import vaelocity
 
@@ -109,13 +114,13 @@ def _rounds(n: int, quick: bool) -> tuple[int, float]:
     """Rounds of a case, and seconds a sample."""
     if quick:
         return 9, 0.004
-    return (9, 0.01) if n >= LONG else (31, 0.015)
+    return (7, 0.01) if n >= LONG else (31, 0.01)
 
 
 def _case(network: Network, n: int, peak: machine.Peak, quick: bool) -> dict[str, Any]:
     """n rows in row-major order, all peers."""
     title = f"{network.name}, {n:,} row{'s' if n > 1 else ''}"
-    sys.stderr.write(f"{title}\n")
+    _progress(title)
     rows, out = jet_rows(n, network.n_features), np.empty(n, np.float32)
     reference = network.reference(rows)
     ours = Entry(OURS, "score(rows, out)", partial(_scorer(network).score, rows, out))
@@ -126,7 +131,7 @@ def _case(network: Network, n: int, peak: machine.Peak, quick: bool) -> dict[str
 
 def _columns(network: Network, n: int, peak: machine.Peak, quick: bool) -> dict[str, Any]:
     """One array a feature, as Arrow and ROOT hold it: read as they lie; the peers gather first."""
-    sys.stderr.write("columns\n")
+    _progress("columns")
     rows, out = jet_rows(n, network.n_features), np.empty(n, np.float32)
     reference = network.reference(rows)
     columns = [np.ascontiguousarray(column) for column in rows.T]
@@ -160,7 +165,7 @@ def _columns(network: Network, n: int, peak: machine.Peak, quick: bool) -> dict[
 
 def _threads(network: Network, n: int, peak: machine.Peak) -> dict[str, Any]:
     """One thread against two, free to run on any processor."""
-    sys.stderr.write("threads\n")
+    _progress("threads")
     rows, out = jet_rows(n, network.n_features), np.empty(n, np.float32)
     reference = network.reference(rows)
     score = _scorer(network).score

@@ -79,7 +79,7 @@ def fastest(contenders: Mapping[str, Contender]) -> str:
     if len(contenders) == 1:
         return next(iter(contenders))
     once = sum(each.sample(1) for each in contenders.values())
-    rounds = 7 if once < 0.2 else 3
+    rounds = 7 if once < 0.2 else 1
     seconds = interleave(contenders, rounds=rounds, sample_seconds=0.004, warmup_seconds=0.02)
     return min(seconds, key=lambda name: float(np.median(seconds[name])))
 

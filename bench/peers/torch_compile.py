@@ -22,16 +22,16 @@ NAME = "torch.compile"
 LIBRARY = "torch"
 INFORMATION = None
 
-_AUTOTUNED = 4096
+_AUTOTUNED = (1, 4096)
 _numbers = count()
 _kept: dict[tuple[str, int, str | None], Score] = {}
 
 
 def ways(network: Network, n: int) -> Sequence[Way]:
     """The default mode, and max-autotune with frozen weights: half a minute of compiling each, so
-    BENCH_QUICK leaves it out, as do batches so large that blocks are faster."""
+    BENCH_QUICK leaves it out, and so do numbers of rows where it was no faster than the default."""
     found = [_way("default", network, n, None, False)]
-    if not os.environ.get("BENCH_QUICK") and n <= _AUTOTUNED:
+    if not os.environ.get("BENCH_QUICK") and n in _AUTOTUNED:
         found.append(_way("max-autotune, frozen", network, n, "max-autotune", True))
     return found
 
