@@ -57,6 +57,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     about = machine.fingerprint(PACKAGES)
     peak = machine.fma_peak()
+    peak_found = _peak(peak)
     load_peers()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -79,7 +80,7 @@ def main() -> None:
         "machine": about,
         "quick": options.quick,
         "isa": isa,
-        "peak": _peak(peak),
+        "peak": peak_found,
         "notes": f"Pinned to processor {cpu}, one thread.",
         "start": start,
         "cases": cases,

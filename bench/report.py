@@ -25,7 +25,8 @@ def markdown(results: Mapping[str, Any]) -> str:
     peak = results["peak"]
     found = "not measured: " + peak["why"]
     if peak["gflops"]:
-        found = f"{peak['gflops']:.1f} GFLOP/s ({peak['why']})"
+        spread = f"the middle 80 % of samples within {100 * peak['spread']:.1f} %"
+        found = f"{peak['gflops']:.1f} GFLOP/s ({peak['why']}; {spread})"
     lines = [
         "# Scores a second, beside other runtimes",
         "",
@@ -59,7 +60,15 @@ def ratio_text(ratio: Mapping[str, float] | None) -> str:
 
 
 def _case(case: Mapping[str, Any]) -> list[str]:
-    head = ("", "way", "time", "M rows/s", "% of peak", "vaelocity is faster by", "largest error")
+    head = (
+        "",
+        "way",
+        "time",
+        "M rows/s",
+        "% of peak",
+        "time / vaelocity's [95 %]",
+        "largest error",
+    )
     rows = []
     for entry in case["entries"]:
         if entry["status"] != "timed":
