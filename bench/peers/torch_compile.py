@@ -29,7 +29,7 @@ _kept: dict[tuple[str, int, str | None], Score] = {}
 
 def ways(network: Network, n: int) -> Sequence[Way]:
     """The default mode, and max-autotune with frozen weights: half a minute of compiling each, so
-    BENCH_QUICK leaves it out, and so do numbers of rows where it was hardly faster than the default."""
+    BENCH_QUICK leaves it out, and so do numbers of rows where it was hardly faster."""
     found = [_way("default", network, n, None, False)]
     if not os.environ.get("BENCH_QUICK") and n in _AUTOTUNED:
         found.append(_way("max-autotune, frozen", network, n, "max-autotune", True))
