@@ -16,7 +16,7 @@ from vaelocity.cli import console, options
 from vaelocity.cli.console import CommandError
 from vaelocity.cli.rows import Rows, choose_rows
 from vaelocity.cli.stream import label_values
-from vaelocity.cli.training import Plan, Trained, train
+from vaelocity.cli.training import DEFAULT_FPR, Plan, Trained, train
 from vaelocity.report.metrics import Estimate, auc
 
 
@@ -63,6 +63,9 @@ def fit(
             help="relu leaky_relu tanh sigmoid elu silu gelu identity.",
         ),
     ] = "relu",
+    batch_norm: Annotated[
+        bool, typer.Option("--batch-norm", rich_help_panel=_MODEL, help="In the hidden layers.")
+    ] = False,
     beta: Annotated[
         float | None,
         typer.Option("--beta", min=0, rich_help_panel=_MODEL, help="VAE: weight of the KL; 1."),
@@ -80,6 +83,14 @@ def fit(
     lr: Annotated[
         float, typer.Option(rich_help_panel=_TRAINING, help="Learning rate of Adam.")
     ] = 1e-3,
+    patience: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            rich_help_panel=_TRAINING,
+            help="Stop after so many epochs without a lower validation loss.",
+        ),
+    ] = 10,
     seed: Annotated[int, typer.Option(min=0, rich_help_panel=_TRAINING)] = 0,
     validation: Annotated[
         float,
@@ -90,11 +101,12 @@ def fit(
         ),
     ] = 0.2,
     fpr: Annotated[
-        float,
+        float | None,
         typer.Option(
-            help="Part of the normal events above the stored threshold; 0 stores no threshold."
+            help="Part of the normal events above the stored threshold; 0 stores none. "
+            "Default: 0.01, if enough rows are held out for it."
         ),
-    ] = 0.01,
+    ] = None,
     label: options.Label = None,
     normal: Annotated[
         list[str] | None,
@@ -117,7 +129,10 @@ def fit(
     weight: Annotated[
         str | None,
         typer.Option(
-            "--weight", metavar="COLUMN", rich_help_panel=_ROWS, help="Weights of the events."
+            "--weight",
+            metavar="COLUMN",
+            rich_help_panel=_ROWS,
+            help="Weights of the events in training (the threshold counts every event once).",
         ),
     ] = None,
     drop_nan: Annotated[
@@ -153,16 +168,23 @@ def fit(
         latent=latent or default_latent(table.n_features),
         hidden=widths(hidden),
         activation=activation,
+        batch_norm=batch_norm,
         beta=beta,
         kind=score_kind,
         epochs=epochs,
         batch_size=batch_size,
         lr=lr,
+        patience=patience,
         seed=seed,
         validation=validation,
         fpr=fpr,
     )
     trained = train(plan, rows.normal, output)
+    if trained.threshold is None and fpr is None:
+        console.warn(
+            f"{len(trained.parts.threshold):,} held-out rows are too few for a threshold at "
+            f"{DEFAULT_FPR:g}: none is stored (see --fpr and --validation)"
+        )
     separation = _separation(trained, rows.others)
     if as_json:
         console.print_json(_as_json(plan, trained, rows, separation))
@@ -233,7 +255,7 @@ def last_losses(history: Mapping[str, Sequence[float]]) -> tuple[float, float | 
 def _threshold_text(trained: Trained) -> str:
     threshold = trained.threshold
     if threshold is None:
-        return "none stored"
+        return "none stored (see --fpr)"
     low, high = threshold.interval
     return (
         f"{threshold.value:.6g}: {100 * threshold.achieved:.3g} % of {threshold.n:,} held-out rows "
@@ -262,7 +284,7 @@ def _as_json(
         "epochs": len(trained.history["loss"]),
         "loss": loss,
         "best_validation_loss": best,
-        "threshold": None if threshold is None else asdict(threshold),
+        "threshold": None if threshold is None else threshold.to_dict(),
         "auc": {name: estimate._asdict() for name, estimate in separation.items()},
         "seconds": trained.seconds,
     }

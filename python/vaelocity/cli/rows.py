@@ -22,9 +22,17 @@ class Rows:
 
 
 def choose_rows(table: events.Table, normal: Sequence[str], *, drop_nan: bool) -> Rows:
-    """Keep the rows with a normal label, and those without NaN if asked to."""
+    """Normal rows are those with one of the labels `normal`; all rows, if it is empty.
+
+    Rows that are not finite are an error, or are left out with drop_nan.
+    """
     bad = table.nan_rows
-    if drop_nan and len(bad):
+    if len(bad) and not drop_nan:
+        raise CommandError(
+            f"{len(bad):,} of {len(table):,} rows hold a NaN or an infinity, the first is row "
+            f"{bad[0]} (counting from 0): fill them, or --drop-nan to leave them out"
+        )
+    if len(bad):
         keep = np.ones(len(table), bool)
         keep[bad] = False
         table = table.select(keep)
@@ -33,7 +41,7 @@ def choose_rows(table: events.Table, normal: Sequence[str], *, drop_nan: bool) -
         chosen = np.isin(_labels(table), [_code(table, value) for value in normal])
         if not chosen.any():
             raise CommandError(f"--normal {', '.join(normal)}: no row has this label")
-    return Rows(table.select(chosen), table.select(~chosen), len(bad) if drop_nan else 0)
+    return Rows(table.select(chosen), table.select(~chosen), len(bad))
 
 
 def _labels(table: events.Table) -> npt.NDArray[np.int64]:

@@ -153,6 +153,7 @@ class Settings:
     vae_epochs: int = 60
     batch_size: int = 256
     lr: float = 2e-3
+    patience: int = 20
     stream_rows: int = 5_000_000
     race_rows: int = 131_072
     race_rounds: int = 15
@@ -190,11 +191,13 @@ def train_models(sample: Sample, settings: Settings, folder: Path, seed: int) ->
             latent=LATENT,
             hidden=HIDDEN,
             activation="relu",
+            batch_norm=False,
             beta=None,
             kind=kind,
             epochs=epochs,
             batch_size=settings.batch_size,
             lr=settings.lr,
+            patience=settings.patience,
             seed=seed,
             validation=0.0,
             fpr=FPR,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -11,28 +12,35 @@ from typing import TYPE_CHECKING, Any
 import vaelocity
 from vaelocity import data as events
 from vaelocity.cli.console import CommandError
+from vaelocity.threshold import LEAST_ABOVE, Threshold, threshold_for
 
 if TYPE_CHECKING:
     from vaelocity.models import VAE, Autoencoder
-    from vaelocity.threshold import Threshold
+
+DEFAULT_FPR = 0.01
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to train and how; the names are those of the options of `fit`."""
+    """What to train and how; the names are those of the options of `fit`.
+
+    fpr: 0 for no threshold; None for one at 1 %, if there are enough held-out rows for it.
+    """
 
     model: str
     latent: int
     hidden: tuple[int, ...]
     activation: str
+    batch_norm: bool
     beta: float | None
     kind: str | None
     epochs: int
     batch_size: int
     lr: float
+    patience: int
     seed: int
     validation: float
-    fpr: float
+    fpr: float | None
 
 
 @dataclass(frozen=True)
@@ -51,19 +59,29 @@ def split(table: events.Table, plan: Plan) -> Parts:
     """
     if not 0 <= plan.validation < 1:
         raise CommandError(f"--validation {plan.validation:g}: expected 0 or more, less than 1")
-    if not 0 <= plan.fpr < 1:
+    if plan.fpr is not None and not 0 <= plan.fpr < 1:
         raise CommandError(f"--fpr {plan.fpr:g}: expected 0 or more, less than 1")
     training, held = table.split(1 - plan.validation, plan.seed)
     stopping, threshold = held.split(0.5, plan.seed + 1)
     if len(training) < 2:
         raise CommandError(f"the data have {len(table)} rows to train on, which is too few")
-    if plan.fpr > 0 and plan.fpr * len(threshold) < 1:
-        raise CommandError(
-            f"--fpr {plan.fpr:g} needs at least {1 / plan.fpr:.0f} held-out rows for the "
-            f"threshold, and there are {len(threshold)} (half of --validation "
-            f"{plan.validation:g} of {len(table)}): raise one of them, or --fpr 0 for no threshold"
-        )
+    if plan.fpr is not None:
+        _check_enough(plan.fpr, len(threshold), plan.validation, len(table))
     return Parts(training, stopping, threshold)
+
+
+def _check_enough(fpr: float, held: int, validation: float, rows: int) -> None:
+    if _enough(fpr, held):
+        return
+    raise CommandError(
+        f"--fpr {fpr:g} needs {math.ceil(LEAST_ABOVE / fpr):,} held-out rows for the threshold, "
+        f"and there are {held:,} (half of --validation {validation:g} of {rows:,}): raise one "
+        "of them, or --fpr 0 for no threshold"
+    )
+
+
+def _enough(fpr: float, held: int) -> bool:
+    return fpr == 0 or fpr * held >= LEAST_ABOVE
 
 
 @dataclass(frozen=True)
@@ -79,9 +97,9 @@ class Trained:
 
 
 def build(plan: Plan, feature_names: list[str]) -> Autoencoder | VAE:
-    """The untrained model; the seed sets its first weights."""
+    """The untrained model."""
     try:
-        import torch
+        import torch  # noqa: F401
     except ModuleNotFoundError as error:
         raise CommandError('training needs PyTorch: pip install "vaelocity[train]"') from error
     from vaelocity.models import VAE, Autoencoder
@@ -90,9 +108,9 @@ def build(plan: Plan, feature_names: list[str]) -> Autoencoder | VAE:
         "latent": plan.latent,
         "hidden": plan.hidden,
         "activation": plan.activation,
+        "batch_norm": plan.batch_norm,
         "feature_names": feature_names,
     }
-    torch.manual_seed(plan.seed)
     if plan.model == "vae":
         return VAE(len(feature_names), beta=1.0 if plan.beta is None else plan.beta, **arguments)
     return Autoencoder(len(feature_names), **arguments)
@@ -117,9 +135,14 @@ def train_parts(plan: Plan, parts: Parts, output: Path) -> tuple[Autoencoder | V
         lr=plan.lr,
         seed=plan.seed,
         weight=parts.training.weights,
+        patience=plan.patience,
+        weight_val=parts.stopping.weights if len(parts.stopping) else None,
     )
     seconds = time.perf_counter() - start
-    threshold = freeze(model, output, plan.kind, parts.threshold, plan.fpr)
+    fpr = plan.fpr
+    if fpr is None:
+        fpr = DEFAULT_FPR if _enough(DEFAULT_FPR, len(parts.threshold)) else 0.0
+    threshold = freeze(model, output, plan.kind, parts.threshold, fpr)
     scorer = vaelocity.load(output, kind=plan.kind)
     return model, Trained(output, parts, model.history, seconds, threshold, scorer)
 
@@ -135,8 +158,6 @@ def freeze(
     if fpr == 0:
         model.save(output, kind=kind)
         return None
-    from vaelocity.threshold import threshold_for
-
     draft = output.with_name(f".{output.name}.{os.getpid()}.draft")
     try:
         model.save(draft, kind=kind)

@@ -1,0 +1,210 @@
+"""The .vael file: tensors and JSON in one safetensors file, with a checksum over every byte.
+
+`__metadata__` of the safetensors header holds two strings. "vaelocity" is JSON: format version,
+features, steps, score, thresholds, conformance rows, provenance. "checksum" is "sha256:" and 64
+hexadecimal digits: SHA-256 of the whole file with those digits read as zeros.
+
+The C++ reader of the same file is csrc/src/score/bundle_file.cpp; this module needs NumPy and
+safetensors, not torch. What the JSON must say about the tensors is checked in
+`vaelocity.structure`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vaelocity._core import BundleError
+from vaelocity.structure import check_structure
+
+__all__ = [
+    "FORMAT",
+    "BundleError",
+    "bundle_bytes",
+    "parse_bundle",
+    "read_bundle",
+    "write_atomically",
+    "write_bundle",
+]
+
+FORMAT = 1
+
+Array = npt.NDArray[Any]
+
+_LENGTH_BYTES = 8  # safetensors: the header's length, unsigned little-endian
+_ALIGNMENT = 8  # safetensors: the header is padded with spaces to a multiple of this
+_MARK = b'"checksum":"sha256:'
+_ZEROS = b"0" * 64
+
+
+def write_bundle(
+    path: str | os.PathLike[str], metadata: Mapping[str, Any], tensors: Mapping[str, Array]
+) -> None:
+    """Write a .vael file; a reader sees the old file or the whole new one, never a part.
+
+    Args:
+        path: where to; an existing file is replaced.
+        metadata: the JSON; "format" is filled in. NaN and inf are not JSON.
+        tensors: float32 or uint8 arrays of any memory order; the names the JSON mentions.
+
+    Raises:
+        BundleError: metadata and tensors do not fit together; nothing is written.
+        TypeError: a tensor of another dtype.
+        ValueError: metadata that are not JSON.
+    """
+    write_atomically(path, bundle_bytes(metadata, tensors))
+
+
+def bundle_bytes(metadata: Mapping[str, Any], tensors: Mapping[str, Array]) -> bytes:
+    """The file that `write_bundle` writes. The same content gives the same bytes."""
+    from safetensors.numpy import save
+
+    for name, array in tensors.items():
+        if array.dtype not in (np.float32, np.uint8):
+            raise TypeError(f"tensors: {name} is {array.dtype}, expected float32 or uint8")
+    metadata = {"format": FORMAT, **metadata}
+    check_structure(metadata, tensors)
+    entries = {
+        "checksum": f"sha256:{_ZEROS.decode()}",
+        "vaelocity": json.dumps(metadata, allow_nan=False),
+    }
+    # safetensors copies memory as it lies, so a transposed view would be written wrong.
+    contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    zeroed = _canonical(save(contiguous, entries))
+    at = zeroed.index(_MARK) + len(_MARK)
+    digest = hashlib.sha256(zeroed).hexdigest().encode()
+    return zeroed[:at] + digest + zeroed[at + len(digest) :]
+
+
+def _canonical(data: bytes) -> bytes:
+    """The same file with its metadata entries sorted: safetensors writes them in random order."""
+    size = int.from_bytes(data[:_LENGTH_BYTES], "little")
+    header = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _ALIGNMENT)
+    return len(text).to_bytes(_LENGTH_BYTES, "little") + text + data[_LENGTH_BYTES + size :]
+
+
+def read_bundle(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Array]]:
+    """The metadata and the tensors of a .vael file, everything verified but the scores.
+
+    Raises:
+        OSError: the file cannot be read.
+        BundleError: it is no .vael file, truncated, damaged (checksum), newer than this version,
+            or its metadata and tensors do not fit together; the message says which.
+    """
+    data = Path(path).read_bytes()
+    try:
+        return parse_bundle(data)
+    except BundleError as error:
+        raise BundleError(f"{os.fspath(path)}: {error}") from None
+
+
+def parse_bundle(data: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
+    """`read_bundle` of a file that is in memory already."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    header = _verified_header(data)
+    metadata = _metadata(header)
+    try:
+        tensors = {name: array.copy() for name, array in load(data).items()}
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise BundleError(f"tensor table: {error}") from None
+    check_structure(metadata, tensors)
+    return metadata, tensors
+
+
+def _verified_header(data: bytes) -> Any:
+    """The safetensors header, after the checksum over all of `data` has been found right."""
+    begin = _LENGTH_BYTES
+    if len(data) < begin + 2:
+        raise BundleError(f"not a .vael file: only {len(data)} bytes")
+    if data[begin : begin + 1] != b"{":
+        raise BundleError("not a .vael file: it does not begin like a safetensors file")
+    size = int.from_bytes(data[:begin], "little")
+    if size > len(data) - begin:
+        raise BundleError(
+            f"truncated: the header alone promises {size} bytes, the file has {len(data)}"
+        )
+    end = begin + size
+    try:
+        header = json.loads(data[begin:end])
+    except (ValueError, RecursionError):
+        header = None  # damaged, which the checksum below says, or no .vael file
+    promised = _promised_size(header)
+    if promised > len(data) - end:
+        raise BundleError(
+            f"truncated: {promised} bytes of tensors promised, {len(data) - end} present"
+        )
+    _verify_checksum(data, begin, end)
+    if header is None:
+        raise BundleError("not a .vael file: its header is not JSON")
+    return header
+
+
+def _promised_size(header: Any) -> int:
+    """Where the last tensor ends, as far as the header can be read; 0 if it cannot."""
+    if not isinstance(header, dict):
+        return 0
+    ends = [0]
+    for name, entry in header.items():
+        offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
+        if name != "__metadata__" and isinstance(offsets, list) and offsets:
+            ends.append(offsets[-1] if isinstance(offsets[-1], int) else 0)
+    return max(ends)
+
+
+def _verify_checksum(data: bytes, begin: int, end: int) -> None:
+    mark = data.find(_MARK, begin, end)
+    at = mark + len(_MARK)
+    if mark < 0 or at + len(_ZEROS) > end:
+        raise BundleError("not a .vael file: no checksum in its header")
+    digest = hashlib.sha256(data[:at])
+    digest.update(_ZEROS)
+    digest.update(memoryview(data)[at + len(_ZEROS) :])
+    if digest.hexdigest().encode() != data[at : at + len(_ZEROS)]:
+        raise BundleError("checksum mismatch: the file was changed or damaged after it was written")
+
+
+def _metadata(header: Any) -> dict[str, Any]:
+    entries = header.get("__metadata__") if isinstance(header, dict) else None
+    text = entries.get("vaelocity") if isinstance(entries, dict) else None
+    if not isinstance(text, str):
+        raise BundleError("not a .vael file: a safetensors file without vaelocity's metadata")
+    try:
+        metadata = json.loads(text)
+    except (ValueError, RecursionError):
+        metadata = None
+    version = metadata.get("format") if isinstance(metadata, dict) else None
+    if not isinstance(metadata, dict) or not isinstance(version, int) or isinstance(version, bool):
+        raise BundleError('metadata: not a JSON object with an integer "format"')
+    if version > FORMAT:
+        raise BundleError(
+            f"written in format {version}, this vaelocity reads up to format {FORMAT}: "
+            "upgrade vaelocity"
+        )
+    return metadata
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write `data` beside `path` and move it there: no reader sees half of it, nor does a crash
+    leave half of it. The file's permissions follow the umask, as those of any new file."""
+    target = Path(path)
+    draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,47 @@
+"""The autoencoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from vaelocity.models import functional
+from vaelocity.models.base import Model
+
+
+class Autoencoder(Model):
+    """Dense encoder and its mirror image as decoder: n_features - hidden - latent - hidden -
+    n_features, with a linear latent layer and a linear output.
+
+    Per row it minimises 1/2 ||y - x||^2 in the standardised space, which is its score as well.
+    hidden=() gives the linear autoencoder, whose optimum spans the space of the leading `latent`
+    principal components (Baldi and Hornik, Neural Networks 2 (1989) 53).
+
+    Args:
+        n_features: columns of a row.
+        latent: latent dimensions.
+        hidden: widths of the encoder's hidden layers.
+        activation: of the hidden layers: relu, leaky_relu, tanh, sigmoid, elu, silu, gelu,
+            identity; None is identity.
+        batch_norm: between a hidden layer and its activation; folded away in the file.
+        feature_names: of the columns; None gives x0, x1, ...
+    """
+
+    kinds = ("reconstruction",)
+    latent_kind = "point"
+
+    def __init__(
+        self,
+        n_features: int,
+        latent: int = 16,
+        hidden: Sequence[int] = (64, 32),
+        activation: str | None = "relu",
+        batch_norm: bool = False,
+        feature_names: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(n_features, latent, hidden, activation, batch_norm, feature_names)
+
+    def training_terms(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        return {"loss": functional.reconstruction_loss(x, self.decoder(self.point(x)))}

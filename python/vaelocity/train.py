@@ -1,0 +1,274 @@
+"""The training loop of every model: Adam over index batches of rows that are in memory already.
+
+Epoch e of a training takes its order and its noise from (seed, e) alone, e counted over the
+model's whole life. So a training that was stopped goes on as if it had not been, without any
+random state to keep.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaelocity.models import snapshot as snapshots
+from vaelocity.models.snapshot import Progress, Snapshot
+from vaelocity.models.training_data import TrainingData
+
+if TYPE_CHECKING:
+    from vaelocity.models.base import Model
+
+_ORDER, _NOISE, _VALIDATION_NOISE = range(3)
+_VALIDATION_BATCH = 8192
+
+Terms = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The arguments of `Model.fit` of the same names. Raises ValueError for impossible ones."""
+
+    epochs: int
+    batch_size: int
+    lr: float
+    seed: int
+    device: torch.device
+    progress: bool
+    patience: int | None
+    checkpoint: str | os.PathLike[str] | None
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("patience", 1)):
+            value = getattr(self, name)
+            whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+            if not (whole and value >= least) and not (name == "patience" and value is None):
+                raise ValueError(f"{name}: expected an integer of at least {least}, got {value!r}")
+        if not (math.isfinite(self.lr) and self.lr > 0):
+            raise ValueError(f"lr: expected a positive number, got {self.lr!r}")
+
+
+def train(model: Model, data: TrainingData, settings: Settings) -> None:
+    """Train `model` in place; see `Model.fit`. If it fails the model is as it was."""
+    if model.batch_norm and min(len(data.x), settings.batch_size) < 2:
+        raise ValueError("batch_norm: needs batches of at least 2 rows; see batch_size and X")
+    model.to(settings.device)
+    before = snapshots.take(model)
+    optimizer_before, initialised_before = model.optimizer_state, model.initialised
+    try:
+        _Training(model, data.to(settings.device), settings).run()
+    except BaseException:
+        snapshots.restore(before, model)
+        model.optimizer_state, model.initialised = optimizer_before, initialised_before
+        raise
+    finally:
+        model.eval()
+
+
+class _Training:
+    def __init__(self, model: Model, data: TrainingData, settings: Settings) -> None:
+        self.model, self.data, self.settings = model, data, settings
+        self._prepare_model()
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr, fused=True)
+        if model.optimizer_state is not None:
+            start = snapshots.take(model) | model.optimizer_state
+            snapshots.restore(start, model, self.optimizer)
+        self.best: Snapshot | None = None
+        self.first_epoch = len(model.history.get("epoch", []))
+        history = {name: list(values) for name, values in model.history.items()}
+        self.progress = Progress(self._identity(), history)
+
+    def _prepare_model(self) -> None:
+        """First weights, scaling and conformance rows, unless it has been fitted before."""
+        model, data = self.model, self.data
+        if bool(model.fitted):
+            return
+        if not model.initialised:
+            model.initialise(self.settings.seed)
+        model.scaler.fit_(data.x, data.weight)
+        kept = torch.linspace(0, len(data.x) - 1, len(model.examples)).round().long()
+        model.examples.copy_(data.x[kept.to(data.x.device)])
+
+    def _identity(self) -> dict[str, object]:
+        """What must be equal for a checkpoint to be of this training; epochs may be more."""
+        if self.settings.checkpoint is None:
+            return {}
+        settings = self.settings
+        return {
+            "seed": int(settings.seed),
+            "batch_size": int(settings.batch_size),
+            "lr": float(settings.lr),
+            "patience": None if settings.patience is None else int(settings.patience),
+            "model": type(self.model).__name__,
+            "architecture": self.model.arguments(),
+            "data": self.data.digest(),
+            "weights at the start": snapshots.digest(snapshots.take(self.model, self.optimizer)),
+        }
+
+    # ---- The loop
+
+    def run(self) -> None:
+        model, data = self.model, self.data
+        if not self._resumed() and bool(model.fitted) and data.x_val is not None:
+            self._note_best(self._validate()["loss"])
+        last = self.first_epoch + self.settings.epochs
+        with _bar(self.settings.progress, self.settings.epochs) as show:
+            for epoch in range(self._epochs_done(), last):
+                if self._stopped():
+                    break
+                show(epoch - self.first_epoch, self.progress.history)
+                self._epoch(epoch)
+            show(self.settings.epochs, self.progress.history)
+        if self.best is not None:
+            snapshots.restore(self.best, model, self.optimizer)
+        self._finish()
+
+    def _epochs_done(self) -> int:
+        return len(self.progress.history.get("epoch", []))
+
+    def _stopped(self) -> bool:
+        patience = self.settings.patience
+        return patience is not None and self.progress.stale >= patience
+
+    def _epoch(self, epoch: int) -> None:
+        """One pass over the rows, its line in the history, and the checkpoint."""
+        line: Terms = {"epoch": epoch + 1, **self._optimise(epoch)}
+        if self.data.x_val is not None:
+            line |= {f"val_{name}": value for name, value in self._validate().items()}
+        wrong = [name for name, value in line.items() if not math.isfinite(value)]
+        if wrong:
+            raise RuntimeError(
+                f"training diverged in epoch {epoch + 1}: {wrong[0]} is {line[wrong[0]]}; the "
+                "model is as it was. A smaller lr helps, or rows without extreme outliers"
+            )
+        for name, value in line.items():
+            self.progress.history.setdefault(name, []).append(value)
+        if "val_loss" in line:
+            self.progress.stale += 1
+            self._note_best(line["val_loss"])
+        if self.settings.checkpoint is not None:
+            now = snapshots.take(self.model, self.optimizer)
+            snapshots.write_checkpoint(self.settings.checkpoint, self.progress, now, self.best)
+
+    def _optimise(self, epoch: int) -> Terms:
+        """Adam steps over all rows in random order; the mean of every term on the way."""
+        model, x, weight = self.model.train(), self.data.x, self.data.weight
+        order = torch.randperm(len(x), generator=self._generator("cpu", _ORDER, epoch)).to(x.device)
+        noise = self._generator(x.device, _NOISE, epoch)
+        sums: dict[str, Tensor] = {}
+        for index in order.tensor_split(-(-len(x) // self.settings.batch_size)):
+            terms = model.training_terms(model.scaler(x[index]), noise)
+            if weight is not None:
+                terms = {name: term * weight[index] for name, term in terms.items()}
+            self.optimizer.zero_grad()
+            terms["loss"].mean().backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+            _add(sums, terms)
+        return {name: float(value) / len(x) for name, value in sums.items()}
+
+    @torch.no_grad()
+    def _validate(self) -> Terms:
+        """The mean of every term over the validation rows, in eval mode, with the same noise
+        every time: epochs differ by their weights only."""
+        model, x, weight = self.model.eval(), self.data.x_val, self.data.weight_val
+        assert x is not None
+        noise = self._generator(x.device, _VALIDATION_NOISE, 0)
+        sums: dict[str, Tensor] = {}
+        for at in range(0, len(x), _VALIDATION_BATCH):
+            part = slice(at, at + _VALIDATION_BATCH)
+            terms = model.training_terms(model.scaler(x[part]), noise)
+            if weight is not None:
+                terms = {name: term * weight[part] for name, term in terms.items()}
+            _add(sums, terms)
+        return {name: float(value) / len(x) for name, value in sums.items()}
+
+    def _generator(self, device: torch.device | str, purpose: int, epoch: int) -> torch.Generator:
+        mixed = np.random.SeedSequence((int(self.settings.seed), purpose, epoch))
+        seed = int(mixed.generate_state(1, np.uint64)[0])
+        return torch.Generator(device).manual_seed(seed)
+
+    def _note_best(self, loss: float) -> None:
+        if self.progress.best_loss is None or loss < self.progress.best_loss:
+            self.progress.best_loss, self.progress.stale = loss, 0
+            self.best = snapshots.take(self.model, self.optimizer)
+
+    # ---- Before and after
+
+    def _resumed(self) -> bool:
+        """Take over the checkpoint, if there is one of this very training."""
+        path = self.settings.checkpoint
+        if path is None or not Path(path).exists():
+            return False
+        progress, now, best = snapshots.read_checkpoint(path)
+        if progress.identity != self.progress.identity:
+            if progress.history == self.model.history:
+                return False  # of the training that this one continues
+            names = self.progress.identity
+            other = [name for name in names if progress.identity.get(name) != names[name]]
+            raise ValueError(
+                f"checkpoint: {os.fspath(path)} is of another training (other: "
+                f"{', '.join(other)}); delete it or give another path"
+            )
+        done = len(progress.history["epoch"]) - self.first_epoch
+        if done > self.settings.epochs:
+            raise ValueError(
+                f"epochs: {self.settings.epochs}, but {os.fspath(path)} is {done} epochs on"
+            )
+        snapshots.restore(now, self.model, self.optimizer)
+        self.progress, self.best = progress, best
+        return True
+
+    def _finish(self) -> None:
+        model = self.model
+        state = snapshots.take(model, self.optimizer)
+        model.optimizer_state = {k: v for k, v in state.items() if k.startswith("optimizer.")}
+        model.history = self.progress.history
+        model.thresholds = []
+        model.provenance = {
+            "seed": int(self.settings.seed),
+            "data_sha256": self.data.rows_digest(),
+            "rows": len(self.data.x),
+            "batch_size": int(self.settings.batch_size),
+            "lr": float(self.settings.lr),
+        }
+        model.fitted.fill_(True)
+
+
+def _add(sums: dict[str, Tensor], terms: dict[str, Tensor]) -> None:
+    """Add up over the rows, in float64 and on the device: nothing waits for it."""
+    for name, term in terms.items():
+        total = term.detach().sum(dtype=torch.float64)
+        sums[name] = sums[name] + total if name in sums else total
+
+
+Show = Callable[[int, dict[str, list[float]]], None]
+
+
+@contextmanager
+def _bar(wanted: bool, epochs: int) -> Iterator[Show]:
+    """A progress bar on standard error if that is a terminal."""
+    if not (wanted and sys.stderr.isatty()):
+        yield lambda done, history: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), Remaining())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=epochs)
+
+        def show(done: int, history: dict[str, list[float]]) -> None:
+            last = {name: values[-1] for name, values in history.items() if name != "epoch"}
+            text = "  ".join(f"{name} {value:.4g}" for name, value in last.items())
+            bar.update(task, completed=done, description=text)
+
+        yield show
