@@ -22,6 +22,7 @@ import uproot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
 from vaelocity.data import DataError, Table, batches, read
 
 NAMES = ["pt", "eta", "n tracks", "a.b"]

@@ -21,6 +21,7 @@ mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+
 from vaelocity.report import figures, html, metrics
 
 RNG = np.random.default_rng(3)
