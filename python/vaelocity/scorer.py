@@ -13,14 +13,18 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from importlib.util import find_spec
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from vaelocity import rows as _rows
 from vaelocity._core import BundleError, Model
+
+if TYPE_CHECKING:
+    from vaelocity.cuda.scorer import CudaScorer
 
 Floats = npt.NDArray[np.float32]
 _Scalar = TypeVar("_Scalar", bound=np.generic)
@@ -29,6 +33,18 @@ _Scalar = TypeVar("_Scalar", bound=np.generic)
 _ROWS_PER_THREAD = 2048
 
 
+@overload
+def load(
+    path: str | os.PathLike[str],
+    backend: Literal["cuda"],
+    kind: str | None = None,
+    *,
+    verify: bool = True,
+    precision: str = "float32",
+    device: Any = None,
+    memory_limit: int | None = None,
+) -> CudaScorer: ...
+@overload
 def load(
     path: str | os.PathLike[str],
     backend: str = "auto",
@@ -36,34 +52,71 @@ def load(
     *,
     isa: str | None = None,
     verify: bool = True,
-) -> Scorer:
+) -> Scorer: ...
+def load(
+    path: str | os.PathLike[str],
+    backend: str = "auto",
+    kind: str | None = None,
+    *,
+    isa: str | None = None,
+    verify: bool = True,
+    precision: str | None = None,
+    device: Any = None,
+    memory_limit: int | None = None,
+) -> Scorer | CudaScorer:
     """The scorer of a .vael file.
 
     Every byte is checked against the file's checksum and its conformance rows are scored again:
-    they must come out bit for bit.
+    on the CPU they must come out bit for bit, on a GPU within the precision's tolerance.
 
     Args:
         path: the file.
-        backend: "auto" or "cpu".
+        backend: "auto" or "cpu"; "cuda" for a scorer of torch tensors on a GPU (needs torch and
+            triton).
         kind: reconstruction, kl, mu2, rz or elbo; None takes the one the file was saved with.
         isa: avx512, avx2 or generic; None asks VAELOCITY_ISA, and without it takes the best.
         verify: False leaves out the conformance rows (not the checksum).
+        precision: "cuda" only: float32 (the default), tf32 or bf16, of the operands of the
+            layers' products; sums, preprocessing and scores are float32 in each.
+        device: "cuda" only: a torch device; None takes the current one.
+        memory_limit: "cuda" only: bytes of device memory that the scorer may hold.
 
     Raises:
         FileNotFoundError: there is no such file.
         BundleError: it is no bundle, damaged, newer than this version, has no score of that kind,
             or does not give its own scores here; the message says which.
-        ValueError: unknown backend.
+        ValueError: unknown backend or precision, or an argument of the other backend.
+        ModuleNotFoundError, RuntimeError: "cuda" without torch or triton, or without a device.
     """
-    if backend not in ("auto", "cpu"):
-        raise ValueError(f"backend: expected 'auto' or 'cpu', got {backend!r}")
+    if backend not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"backend: expected 'auto', 'cpu' or 'cuda', got {backend!r}")
+    gpu = {"precision": precision, "device": device, "memory_limit": memory_limit}
+    foreign = {"isa": isa} if backend == "cuda" else gpu
+    for argument, value in foreign.items():
+        if value is not None:
+            raise ValueError(f"{argument}: backend {backend!r} takes none, got {value!r}")
     name = os.fspath(path)
     if not os.path.exists(name):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
     try:
+        if backend == "cuda":
+            return _load_cuda(name, kind, verify, precision or "float32", device, memory_limit)
         return Scorer(Model.from_file(name, kind or "", isa or "", verify))
     except BundleError as error:
-        raise BundleError(f"{name}: {error}") from None
+        # read_bundle names the file already, the C++ reader does not.
+        text = str(error).removeprefix(f"{name}: ")
+        raise BundleError(f"{name}: {text}") from None
+
+
+def _load_cuda(name: str, kind: str | None, verify: bool, *options: Any) -> CudaScorer:
+    for package in ("torch", "triton", "safetensors"):
+        if find_spec(package) is None:
+            raise ModuleNotFoundError(
+                f"backend: 'cuda' needs {package}: pip install 'vaelocity[gpu]'", name=package
+            )
+    from vaelocity.cuda.scorer import load as load_cuda
+
+    return load_cuda(name, kind, verify, *options)
 
 
 class Scorer:

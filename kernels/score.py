@@ -1,0 +1,149 @@
+"""The whole score of a row in one kernel: preprocessing, encoder, latent, decoder, score, decision.
+
+Persistent: a program loads the weights once, before its loop over tiles of BM rows. On Hopper they
+stay in shared memory as the right operands of wgmma, the activations stay in registers as its left
+operands, and the rows of the next tile are copied while this one is computed.
+
+A layer's values are a tuple of blocks [BM, C]; blocks keep wide layers within the registers and
+bound the padding. LAYERS is described in kernels/score_dense.py; the blocks of a layer's outputs
+must be those of the next one's inputs. Networks too wide for this are kernels/score_wide.py's.
+"""
+
+import triton
+import triton.language as tl
+
+from vaelocity.kernels.activation import SIGMOID, activate
+from vaelocity.kernels.score_dense import multiply, pieces
+from vaelocity.kernels.score_terms import (
+    ELBO,
+    RECONSTRUCTION,
+    combine,
+    latent_sum,
+    load_rows,
+    nonfinite,
+    standardize,
+    write,
+    write_features,
+)
+
+
+@triton.jit
+def _weights(weights, SPLIT: tl.constexpr, LAYERS: tl.constexpr, I: tl.constexpr):
+    """All blocks of layer I; none if it is not resident."""
+    K_BLOCKS: tl.constexpr = LAYERS[I][1]
+    N_BLOCKS: tl.constexpr = LAYERS[I][3]
+    RESIDENT: tl.constexpr = LAYERS[I][9]
+    blocks = ()
+    if RESIDENT:
+        for n in tl.static_range(N_BLOCKS):
+            for k in tl.static_range(K_BLOCKS):
+                blocks = blocks + pieces(weights, n, k, SPLIT, LAYERS, I)
+    return blocks
+
+
+@triton.jit
+def _dense_block(
+    h, resident, weights, biases, n: tl.constexpr, LAYERS: tl.constexpr, I: tl.constexpr,
+    SPLIT: tl.constexpr, BM: tl.constexpr,
+):  # fmt: skip
+    """Block n of layer I's output, float32 [BM, N_BLOCK]. h: the blocks of its input."""
+    K_BLOCKS: tl.constexpr = LAYERS[I][1]
+    N_BLOCK: tl.constexpr = LAYERS[I][2]
+    N: tl.constexpr = LAYERS[I][4]
+    BIAS: tl.constexpr = LAYERS[I][6]
+    KIND: tl.constexpr = LAYERS[I][7]
+    SLOPE: tl.constexpr = LAYERS[I][8]
+    RESIDENT: tl.constexpr = LAYERS[I][9]
+    columns = n * N_BLOCK + tl.arange(0, N_BLOCK)
+    sum = tl.zeros((BM, N_BLOCK), tl.float32) + tl.load(biases + BIAS + columns)[None, :]
+    for k in tl.static_range(K_BLOCKS):
+        if RESIDENT:
+            sum = multiply(h[k], resident, n * K_BLOCKS + k, sum, SPLIT)
+        else:
+            sum = multiply(h[k], pieces(weights, n, k, SPLIT, LAYERS, I), 0, sum, SPLIT)
+    out = activate(sum, KIND, SLOPE)
+    # The only activation that makes something of a padding of 0.
+    if KIND == SIGMOID and N % N_BLOCK != 0:
+        out = tl.where((columns < N)[None, :], out, 0.0)
+    return out
+
+
+@triton.jit
+def _dense(
+    h, resident, weights, biases, LAYERS: tl.constexpr, I: tl.constexpr,
+    SPLIT: tl.constexpr, BM: tl.constexpr,
+):  # fmt: skip
+    """All blocks of layer I's output."""
+    N_BLOCKS: tl.constexpr = LAYERS[I][3]
+    out = ()
+    for n in tl.static_range(N_BLOCKS):
+        out = out + (_dense_block(h, resident, weights, biases, n, LAYERS, I, SPLIT, BM),)
+    return out
+
+
+@triton.jit
+def score(
+    x,  # [n, D] float32, bfloat16 or float16 with any strides
+    row_stride, column_stride,  # in elements
+    n,  # rows; with those of the last tile less than 2^31
+    weights, biases, scaling,  # operand type, float32, float32
+    beta, threshold,
+    scores, flags, decisions,  # [n] float32, uint8, uint8, each or None
+    features,  # [n, D] float32, or None
+    programs,
+    D: tl.constexpr, LAYERS: tl.constexpr, N_ENCODER: tl.constexpr, HAS_LOGVAR: tl.constexpr,
+    KIND: tl.constexpr, SPLIT: tl.constexpr, READ_PADDING: tl.constexpr,
+    BM: tl.constexpr, STAGES: tl.constexpr,
+):  # fmt: skip
+    """SPLIT: 0, or in float32 precision the distance between the weights' pieces (split_dot)."""
+    N_LAYERS: tl.constexpr = len(LAYERS)
+    MU: tl.constexpr = N_ENCODER - 1
+    FIRST_DECODER: tl.constexpr = N_ENCODER + HAS_LOGVAR
+    LATENT_BLOCKS: tl.constexpr = LAYERS[MU][3]
+    LAST: tl.constexpr = N_LAYERS - 1
+    C: tl.constexpr = LAYERS[0][0]
+    X_BLOCKS: tl.constexpr = LAYERS[0][1]
+    PADDED: tl.constexpr = C * X_BLOCKS
+
+    w = ()
+    for i in tl.static_range(N_LAYERS):
+        w = w + (_weights(weights, SPLIT, LAYERS, i),)
+
+    for tile in tl.range(tl.program_id(0), tl.cdiv(n, BM), programs, num_stages=STAGES):
+        rows = tile * BM + tl.arange(0, BM)
+        bad = tl.zeros((BM,), tl.float32)
+        x_blocks = ()
+        for c in tl.static_range(X_BLOCKS):
+            raw = load_rows(x, rows, n, row_stride, column_stride, c * C, D, C, READ_PADDING)
+            bad += nonfinite(raw)
+            block = standardize(raw, scaling, c * C, C, PADDED)
+            x_blocks = x_blocks + (block,)
+
+        h = x_blocks
+        for i in tl.static_range(MU):
+            h = _dense(h, w[i], weights, biases, LAYERS, i, SPLIT, BM)
+        mu = _dense(h, w[MU], weights, biases, LAYERS, MU, SPLIT, BM)
+        latent = tl.zeros((BM,), tl.float32)
+        if KIND != RECONSTRUCTION:
+            for b in tl.static_range(LATENT_BLOCKS):
+                logvar = mu[b]
+                if HAS_LOGVAR:
+                    logvar = _dense_block(
+                        h, w[MU + 1], weights, biases, b, LAYERS, MU + 1, SPLIT, BM
+                    )
+                latent += latent_sum(mu[b], logvar, KIND)
+
+        reconstruction = tl.zeros((BM,), tl.float32)
+        if KIND == RECONSTRUCTION or KIND == ELBO:
+            h = mu
+            for i in tl.static_range(FIRST_DECODER, LAST):
+                h = _dense(h, w[i], weights, biases, LAYERS, i, SPLIT, BM)
+            for c in tl.static_range(X_BLOCKS):
+                y = _dense_block(h, w[LAST], weights, biases, c, LAYERS, LAST, SPLIT, BM)
+                difference = y - x_blocks[c]
+                reconstruction += tl.sum(difference * difference, 1)
+                if features is not None:
+                    write_features(features, rows, n, c * C, difference, bad, D, C)
+
+        value = combine(reconstruction, latent, beta, KIND)
+        write(scores, flags, decisions, threshold, rows, n, value, bad)

@@ -1,0 +1,65 @@
+"""Weights as the scorers read them, and the product with a block of them.
+
+LAYERS is a tuple of tuples of numbers, one a layer, unrolled at compile time:
+
+    (K_BLOCK, K_BLOCKS, N_BLOCK, N_BLOCKS, N, weight_at, bias_at, activation, slope, resident)
+
+in the order encoder, mu, logvar (HAS_LOGVAR), decoder. Weights lie block by block: [N_BLOCKS]
+[K_BLOCKS][N_BLOCK][K_BLOCK], padded with 0. vaelocity.cuda.plan makes both.
+
+SPLIT: 0; or, in float32 precision, how far apart the three pieces of a weight lie (split_dot).
+"""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def _weight(weights, n, k, LAYERS: tl.constexpr, I: tl.constexpr):
+    """Block (n, k) of layer I as [K_BLOCK, N_BLOCK]."""
+    K: tl.constexpr = LAYERS[I][0]
+    K_BLOCKS: tl.constexpr = LAYERS[I][1]
+    N: tl.constexpr = LAYERS[I][2]
+    AT: tl.constexpr = LAYERS[I][5]
+    at = weights + AT + (n * K_BLOCKS + k) * K * N
+    return tl.load(at + tl.arange(0, N)[None, :] * K + tl.arange(0, K)[:, None])
+
+
+@triton.jit
+def pieces(weights, n, k, SPLIT: tl.constexpr, LAYERS: tl.constexpr, I: tl.constexpr):
+    """Block (n, k) alone, or with SPLIT its three pieces."""
+    w = (_weight(weights, n, k, LAYERS, I),)
+    if SPLIT:
+        w = w + (_weight(weights + SPLIT, n, k, LAYERS, I),)
+        w = w + (_weight(weights + 2 * SPLIT, n, k, LAYERS, I),)
+    return w
+
+
+@triton.jit
+def _leading(a):
+    """The 8 leading bits of float32 a: what bfloat16 holds exactly."""
+    return (a.to(tl.int32, bitcast=True) & -65536).to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def split_dot(a, w1, w2, w3, sum):
+    """sum + a (w1 + w2 + w3) as accurate as float32, on bfloat16 units: a is split like the weights
+    into three pieces of 8 bits, and of the nine products the three below 2^-24 are left out."""
+    a1 = _leading(a)
+    a2 = _leading(a - a1)
+    b1, b2, b3 = a1.to(w1.dtype), a2.to(w1.dtype), (a - a1 - a2).to(w1.dtype)
+    sum = tl.dot(b3, w1, sum)
+    sum = tl.dot(b2, w2, sum)
+    sum = tl.dot(b1, w3, sum)
+    sum = tl.dot(b2, w1, sum)
+    sum = tl.dot(b1, w2, sum)
+    return tl.dot(b1, w1, sum)
+
+
+@triton.jit
+def multiply(a, w, AT: tl.constexpr, sum, SPLIT: tl.constexpr):
+    """sum + a w[AT], or with SPLIT a by the three pieces that stand there."""
+    if SPLIT:
+        return split_dot(a, w[3 * AT], w[3 * AT + 1], w[3 * AT + 2], sum)
+    else:
+        return tl.dot(a.to(w[AT].dtype), w[AT], sum, input_precision="tf32")

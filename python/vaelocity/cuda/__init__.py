@@ -1,0 +1,10 @@
+"""Scoring on a GPU: one Triton kernel a score. Importing this package imports neither torch nor
+triton.
+
+    plan.py      bundle -> the blocks of weights a kernel reads
+    config.py    which kernel and which configuration, from a committed table
+    compile.py   ahead of time, for a GPU that is not here
+    scorer.py    vaelocity.load(path, backend="cuda")
+    stream.py    CudaScorer.score_stream: copies and kernels that overlap
+    export.py    vaelocity export --cubin: the kernel and a C launcher
+"""

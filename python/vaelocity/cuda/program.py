@@ -1,0 +1,106 @@
+"""A network made ready for its kernel: the packed parameters and the compile-time constants.
+
+What CudaScorer launches and what `vaelocity export --cubin` compiles is the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vaelocity.cuda.config import Config, Launch, choose
+from vaelocity.cuda.pieces import bfloat16, split
+from vaelocity.cuda.plan import Network, Plan, plan
+
+
+@dataclass(frozen=True)
+class Program:
+    """A kernel, its configuration and the arguments that come from the model."""
+
+    config: Config
+    plan: Plan
+    precision: str
+
+    @property
+    def network(self) -> Network:
+        """What it computes."""
+        return self.plan.network
+
+    @property
+    def kernel(self) -> Any:
+        """The Triton kernel; imports triton."""
+        if self.config.kernel == "score":
+            from vaelocity.kernels.score import score
+
+            return score
+        from vaelocity.kernels.score_wide import score_wide
+
+        return score_wide
+
+    @cached_property
+    def weights(self) -> npt.NDArray[Any]:
+        """The packed weights: float32, or uint16 that holds the bits of bfloat16."""
+        if self.precision == "tf32":
+            return self.plan.weights
+        return (bfloat16 if self.precision == "bf16" else split)(self.plan.weights)
+
+    @property
+    def weight_type(self) -> str:
+        """Triton's name of the weights' type."""
+        return "fp32" if self.precision == "tf32" else "bf16"
+
+    @property
+    def scratch_type(self) -> str | None:
+        """Triton's name of the scratch tiles' type; None for a kernel without."""
+        if self.config.kernel == "score":
+            return None
+        return "bf16" if self.precision == "bf16" else "fp32"
+
+    @property
+    def scratch_width(self) -> int:
+        """WIDTH of kernels/score_wide.py: the widest layer's outputs in whole blocks."""
+        return max(int(layer[2] * layer[3]) for layer in self.plan.layers)
+
+    def scratch_elements(self, launch: Launch) -> int:
+        """Elements of scratch that one program takes; 0 for a kernel without."""
+        return 2 * launch.block_rows * self.scratch_width if self.scratch_type else 0
+
+    def constants(self, launch: Launch, read_padding: bool) -> dict[str, Any]:
+        """The kernel's compile-time constants, but those that say which outputs there are."""
+        network = self.network
+        found = {
+            "D": network.n_features,
+            "LAYERS": self.plan.layers,
+            "N_ENCODER": network.n_encoder,
+            "HAS_LOGVAR": int(network.has_logvar),
+            "KIND": self.plan.kind_code,
+            "SPLIT": self.plan.weights.size if self.precision == "float32" else 0,
+            "READ_PADDING": read_padding,
+            "BM": launch.block_rows,
+            "STAGES": launch.stages,
+        }
+        if self.scratch_type:
+            found |= {"WIDTH": self.scratch_width, "PADDED": self.plan.padded_features}
+        return found
+
+
+def program(
+    network: Network, arch: str, precision: str, config: Config | None = None
+) -> Program:
+    """The program of a network on an architecture ("sm_90"), from the table or by its rule.
+
+    Raises ValueError for an unknown precision.
+    """
+    chosen = choose(arch, network, precision)
+    chosen = config or chosen
+    return Program(chosen, plan(network, chosen.blocks), precision)
+
+
+def programs_to_launch(n: int, launch: Launch, multiprocessors: int) -> int:
+    """Enough for every tile, and no more than find room at once."""
+    tiles = -(-n // launch.block_rows)
+    return int(np.clip(tiles, 1, multiprocessors * launch.per_sm))
