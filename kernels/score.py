@@ -81,7 +81,8 @@ def _dense(
     return out
 
 
-@triton.jit
+# Else a call with other rows would compile anew: one row, a multiple of 16, another number.
+@triton.jit(do_not_specialize=["n", "programs"])
 def score(
     x,  # [n, D] float32, bfloat16 or float16 with any strides
     row_stride, column_stride,  # in elements

@@ -96,7 +96,8 @@ def _layer(
     tl.debug_barrier()
 
 
-@triton.jit
+# Else a call with other rows would compile anew: one row, a multiple of 16, another number.
+@triton.jit(do_not_specialize=["n", "programs"])
 def score_wide(
     x,  # [n, D] float32, bfloat16 or float16 with any strides
     row_stride, column_stride,  # in elements

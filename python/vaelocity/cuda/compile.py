@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vaelocity.cuda.config import Launch
+from vaelocity.cuda.program import Program
+
 # What launching and compiling have in common: without it Triton 3.9 warns that its default will
 # change, and a change would change bits.
 OPTIONS = {"enable_fp_fusion": True}
-
-TYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,38 @@ def compile_kernel(
     source = ASTSource(kernel, signature, constants, aligned)
     options = {**OPTIONS, "num_warps": warps}
     return triton.compile(source, target=target(arch), options=options)
+
+
+def compile_program(program: Program, launch: Launch, arch: str, rows: str = "fp32") -> Any:
+    """A program compiled for row-major rows of type `rows` (fp32, bf16, fp16) and any row stride,
+    that writes scores, flags and decisions."""
+    return compile_kernel(
+        program.kernel,
+        arch,
+        argument_types(program, rows),
+        {**program.constants(launch, False), "column_stride": 1, "features": None},
+        launch.warps,
+    )
+
+
+def argument_types(program: Program, rows: str) -> dict[str, str]:
+    """Triton's types of the arguments that compile_program's kernel is launched with, in order."""
+    scratch = program.scratch_type
+    return {
+        "x": f"*{rows}",
+        "row_stride": "i64",
+        "n": "i32",
+        "weights": f"*{program.weight_type}",
+        "biases": "*fp32",
+        "scaling": "*fp32",
+        **({"scratch": f"*{scratch}"} if scratch else {}),
+        "beta": "fp32",
+        "threshold": "fp32",
+        "scores": "*fp32",
+        "flags": "*u8",
+        "decisions": "*u8",
+        "programs": "i32",
+    }
 
 
 def resources(compiled: Any) -> Resources:

@@ -79,12 +79,15 @@ def rule(arch: str, network: Network, precision: str) -> Config:
     """For shapes not in the table: on chip while the weights fit there and no layer is wide.
 
     Found with the compiler alone (tests/test_cuda_compile.py holds it to that): nothing spills in
-    bf16 and tf32 on sm_90, up to 64 wide with blocks of 64 and 4 warps, up to 128 wide in bf16 with
-    blocks of 128 and 8 warps.
+    sm_90, up to 64 wide with blocks of 64 and 4 warps, up to 128 wide in bf16 with blocks of 128 and
+    8 warps. float32 holds three pieces of every activation, so that above 32 wide its tiles are
+    small.
     """
     if fits_on_chip(arch, network, precision):
         block = 64 if max(network.widths) <= 64 else 128
         many = Launch(64, 4, 2, 3) if block == 64 else Launch(64, 8, 2, 1)
+        if precision == "float32" and max(network.widths) > 32:
+            many = Launch(16, 4, 2, 2)
         few = Launch(16, 4, 1, 2)
         return Config("score", Blocks(block, block), few, many, 4096, "rule: on chip")
     blocks = Blocks(64, 64) if precision == "bf16" else Blocks(32, 64)

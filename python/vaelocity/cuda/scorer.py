@@ -16,6 +16,7 @@ import torch
 
 from vaelocity._core import BundleError, Model
 from vaelocity.bundle import read_bundle
+from vaelocity.cuda import device as _device
 from vaelocity.cuda.compile import OPTIONS
 from vaelocity.cuda.config import Config, Launch
 from vaelocity.cuda.plan import network
@@ -24,7 +25,6 @@ from vaelocity.cuda.program import program, programs_to_launch
 Tensor = torch.Tensor
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-_TORCH_TYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 # Row numbers are int32 in the kernels: more rows go in several launches.
 _MOST_ROWS = 1 << 30
@@ -43,16 +43,7 @@ def load(
     memory_limit: int | None,
 ) -> CudaScorer:
     """`vaelocity.load(path, backend="cuda")`; see there."""
-    if not torch.cuda.is_available():
-        raise RuntimeError(
-            "backend: 'cuda' needs a CUDA device, and torch finds none "
-            f"(torch {torch.__version__}); backend='cpu' needs no GPU"
-        )
-    where = torch.device("cuda" if device is None else device)
-    if where.type != "cuda":
-        raise ValueError(f"device: expected a CUDA device, got {str(where)!r}")
-    if where.index is None:
-        where = torch.device("cuda", torch.cuda.current_device())
+    where = _device.resolve(device)
     scorer = CudaScorer(path, kind, precision, where, memory_limit)
     if verify:
         scorer.verify()
@@ -88,12 +79,12 @@ class CudaScorer:
         self.device = device
         self.precision = precision
         self.memory_limit = memory_limit
-        self._multiprocessors = _multiprocessors(device)
-        self._program = program(self._network, _arch(device), precision, config)
+        self._multiprocessors = _device.multiprocessors(device)
+        self._program = program(self._network, _device.arch(device), precision, config)
         self._kernel = self._program.kernel
-        self._weights = self._upload(self._program.weights)
-        self._biases = self._upload(self._program.plan.biases)
-        self._scaling = self._upload(self._program.plan.scaling)
+        self._weights = _device.upload(self._program.weights, device)
+        self._biases = _device.upload(self._program.plan.biases, device)
+        self._scaling = _device.upload(self._program.plan.scaling, device)
         self._scratch = self._make_scratch()
         if memory_limit is not None and self.device_bytes > memory_limit:
             raise ValueError(
@@ -353,7 +344,7 @@ class CudaScorer:
         programs = programs_to_launch(n, launch, self._multiprocessors)
         row_stride, column_stride = rows.stride()
         scratch = {} if self._scratch is None else {"scratch": self._scratch}
-        with _on(self.device):
+        with _device.current(self.device):
             self._kernel[(programs,)](
                 x=rows,
                 row_stride=row_stride,
@@ -384,11 +375,6 @@ class CudaScorer:
         end = rows.storage_offset() + (rows.shape[0] - 1) * row_stride + width
         return end * size <= rows.untyped_storage().nbytes()
 
-    def _upload(self, values: np.ndarray[Any, Any]) -> Tensor:
-        tensor = torch.from_numpy(values.view(np.int16) if values.dtype == np.uint16 else values)
-        tensor = tensor.view(torch.bfloat16) if values.dtype == np.uint16 else tensor
-        return tensor.to(self.device, copy=True)
-
     def _make_scratch(self) -> Tensor | None:
         kind = self._program.scratch_type
         if kind is None:
@@ -399,7 +385,7 @@ class CudaScorer:
             return most * self._program.scratch_elements(launch)
 
         size = max(elements(self.config.few), elements(self.config.many))
-        return torch.empty(size, dtype=_TORCH_TYPES[kind], device=self.device)
+        return _device.scratch(size, kind, self.device)
 
 
 def _conformance(
@@ -409,21 +395,3 @@ def _conformance(
     if names is None or kind not in names["scores"]:
         raise BundleError(f'no conformance rows for kind "{kind}"')
     return (tensors[names["rows"]], tensors[names["scores"][kind]], tensors[names["flags"][kind]])
-
-
-def _on(device: torch.device) -> Any:
-    """Triton launches on the current device."""
-    return torch.cuda.device(device)
-
-
-def _arch(device: torch.device) -> str:
-    if torch.version.hip:
-        name: str = torch.cuda.get_device_properties(device).gcnArchName
-        return name.split(":")[0]
-    return "sm_{}{}".format(*torch.cuda.get_device_capability(device))
-
-
-def _multiprocessors(device: torch.device) -> int:
-    count: int = torch.cuda.get_device_properties(device).multi_processor_count
-    return count
-

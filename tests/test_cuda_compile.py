@@ -1,0 +1,95 @@
+"""What the GPU kernels cost, from the compiler alone: nothing spills, so many programs find room on
+a multiprocessor, and Hopper's own instructions are used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from conftest import random_network
+
+pytest.importorskip("triton")
+
+from vaelocity.cuda import compile as gpu
+from vaelocity.cuda.config import choose
+from vaelocity.cuda.plan import network
+from vaelocity.cuda.program import program
+
+JETS = [59, 64, 32, 16]
+VAE = [57, 32, 16, 3]
+SQUARE = [128, 128, 32]
+ALICE = [243, 128, 128]
+
+REGISTERS = 65536  # of a multiprocessor
+SHARED = {"sm_80": 164 << 10, "sm_90": 228 << 10, "sm_100": 228 << 10}  # with 1 KiB a program
+
+
+def net(widths: list[int], activation: str = "relu", kind: str | None = None) -> Any:
+    return network(*random_network(widths, kind is not None, activation, 0), kind)
+
+
+def compiled(
+    arch: str, network: Any, precision: str, rows: str = "fp32", few: bool = False
+) -> tuple[Any, gpu.Resources, Any]:
+    """(compiled kernel, its resources, its launch)."""
+    made = program(network, arch, precision)
+    launch = made.config.few if few else made.config.many
+    found = gpu.compile_program(made, launch, arch, rows)
+    return found, gpu.resources(found), launch
+
+
+CASES = {
+    "jets-bf16": (net(JETS), "bf16", "fp32", False),
+    "jets-bf16-from-bf16": (net(JETS), "bf16", "bf16", False),
+    "jets-tf32": (net(JETS), "tf32", "fp32", False),
+    "jets-float32": (net(JETS), "float32", "fp32", False),
+    "jets-bf16-few": (net(JETS), "bf16", "fp32", True),
+    "vae-gelu-elbo-bf16": (net(VAE, "gelu", "elbo"), "bf16", "fp32", False),
+    "vae-relu-mu2-float32": (net(VAE, "relu", "mu2"), "float32", "fp32", False),
+    "128-128-32-bf16": (net(SQUARE), "bf16", "fp32", False),
+    "alice-bf16": (net(ALICE), "bf16", "fp32", False),
+    "alice-float32-few": (net(ALICE), "float32", "fp32", True),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_hopper(name: str) -> None:
+    case, precision, rows, few = CASES[name]
+    kernel, cost, launch = compiled("sm_90", case, precision, rows, few)
+    assert cost.stack == 0
+    assert cost.registers * 32 * launch.warps * launch.per_sm <= REGISTERS
+    assert (cost.shared + 1024) * launch.per_sm <= SHARED["sm_90"]
+    ptx = kernel.asm["ptx"]
+    # A wgmma takes 64 rows; smaller tiles are left to mma.sync.
+    assert ("wgmma.mma_async" in ptx) == (launch.block_rows >= 64)
+    assert ("mma.sync" in ptx) == (launch.block_rows < 64)
+    # 2 bytes are too few for an asynchronous copy.
+    if launch.stages > 1 and rows == "fp32":
+        assert "cp.async" in ptx
+    # No call of a device library, in particular not of libdevice's erf and tanh.
+    assert "call.uni" not in ptx
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_100", "gfx942"])
+@pytest.mark.parametrize("precision", ["bf16", "tf32"])
+def test_other_architectures(arch: str, precision: str) -> None:
+    _, cost, launch = compiled(arch, net(JETS), precision)
+    assert cost.stack == 0
+    if arch in SHARED:
+        assert cost.shared + 1024 <= SHARED[arch]
+        assert cost.registers * 32 * launch.warps <= REGISTERS
+
+
+def test_encoder_only_kinds_have_no_decoder() -> None:
+    full = choose("sm_90", net(VAE, "relu", "elbo"), "bf16")
+    assert full.kernel == "score"
+    kernel, _, _ = compiled("sm_90", net(VAE, "relu", "mu2"), "bf16")
+    whole, _, _ = compiled("sm_90", net(VAE, "relu", "elbo"), "bf16")
+    counts = [k.asm["ptx"].count("wgmma.mma_async") for k in (kernel, whole)]
+    assert counts[0] < counts[1] / 1.5, counts
+
+
+@pytest.mark.parametrize("arch", ["cuda", "sm90", "gfx", ""])
+def test_unknown_architecture(arch: str) -> None:
+    with pytest.raises(ValueError, match="arch: expected sm_NN or gfx9NN"):
+        gpu.target(arch)
