@@ -2,10 +2,10 @@
 
     python bench/gpu.py [--dry-run] [--output FOLDER] [--seconds S]      (or python -m bench.gpu)
 
-1. pytest -m gpu: error against float64, flipped decisions, graph capture, no allocation, same bits
+1. pytest -m gpu: error against float64, flipped decisions, graphs, no allocation, same bits
 2. the sweep of tune_score.py, in the time that is left for it
-3. timings: kernel only (cold L2), device-resident, host to host, one CUDA-graph replay; beside torch
-   eager and torch.compile + CUDA graph, each checked against float64 first
+3. timings: kernel only (cold L2), device-resident, host to host, one CUDA-graph replay; beside
+   torch eager and torch.compile + CUDA graph, each checked against float64 first
 
 Writes gpu.json, gpu.md and configs.json (the table with what the sweep found: review it, copy it to
 kernels/score_configs.json) to bench/results/<gpu>/ or FOLDER. --dry-run (with TRITON_INTERPRET=1)

@@ -161,9 +161,7 @@ def _run(
         entry.why = f"{type(failure).__name__}: {(str(failure).splitlines() or [''])[0]}"
 
 
-def judged(
-    scores: npt.NDArray[np.float64], exact: npt.NDArray[np.float64]
-) -> tuple[float, float]:
+def judged(scores: npt.NDArray[np.float64], exact: npt.NDArray[np.float64]) -> tuple[float, float]:
     """(largest error over |score| + mean |score|, part of the decisions at FPR that differ)."""
     error = float((np.abs(scores - exact) / (np.abs(exact) + np.abs(exact).mean())).max())
     threshold = np.quantile(exact, 1 - FPR)

@@ -1,5 +1,5 @@
-"""The peers on a GPU: torch eager, and torch.compile captured in a CUDA graph, in float32 (with TF32
-products) and under bfloat16 autocast."""
+"""The peers on a GPU: torch eager, and torch.compile captured in a CUDA graph, in float32 (with
+TF32 products) and under bfloat16 autocast."""
 
 from __future__ import annotations
 

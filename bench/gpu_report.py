@@ -1,6 +1,6 @@
 """The results of gpu.py judged and printed.
 
-    python bench/gpu_report.py gpu.json
+python bench/gpu_report.py gpu.json
 """
 
 from __future__ import annotations
@@ -99,7 +99,9 @@ def markdown(results: Mapping[str, Any]) -> str:
         lines += ["|---|---|---|---|---|---|---|"]
         lines += [_row(case, entry) for entry in case["entries"]]
     lines += ["", "## Configurations", ""]
-    lines += [f"- {each['network']}, {each['precision']}: {each['why']}" for each in results["sweep"]]
+    lines += [
+        f"- {each['network']}, {each['precision']}: {each['why']}" for each in results["sweep"]
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -24,7 +24,6 @@ from gpu_device import Device, Interpreter, make_device
 from gpu_networks import JETS, NETWORKS, GpuNetwork, rows_for
 
 from vaelocity.cuda.config import PRECISIONS, Config, Launch, network_name, rule, to_json
-from vaelocity.cuda.plan import Blocks
 
 TABLE = Path(__file__).parents[1] / "kernels" / "score_configs.json"
 
@@ -57,9 +56,7 @@ def candidates(start: Config, narrow: bool) -> Iterator[Launch]:
                 yield Launch(block_rows, warps, stages, per_sm)
 
 
-def sweep(
-    device: Device, networks: list[GpuNetwork], folder: Path, seconds: float
-) -> list[Found]:
+def sweep(device: Device, networks: list[GpuNetwork], folder: Path, seconds: float) -> list[Found]:
     """The fastest configuration of every network in every precision, as far as time goes: the first
     candidates are the most promising."""
     found = []

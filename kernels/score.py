@@ -28,39 +28,39 @@ from vaelocity.kernels.score_terms import (
 
 
 @triton.jit
-def _weights(weights, SPLIT: tl.constexpr, LAYERS: tl.constexpr, I: tl.constexpr):
-    """All blocks of layer I; none if it is not resident."""
-    K_BLOCKS: tl.constexpr = LAYERS[I][1]
-    N_BLOCKS: tl.constexpr = LAYERS[I][3]
-    RESIDENT: tl.constexpr = LAYERS[I][9]
+def _weights(weights, SPLIT: tl.constexpr, LAYERS: tl.constexpr, L: tl.constexpr):
+    """All blocks of layer L; none if it is not resident."""
+    K_BLOCKS: tl.constexpr = LAYERS[L][1]
+    N_BLOCKS: tl.constexpr = LAYERS[L][3]
+    RESIDENT: tl.constexpr = LAYERS[L][9]
     blocks = ()
     if RESIDENT:
         for n in tl.static_range(N_BLOCKS):
             for k in tl.static_range(K_BLOCKS):
-                blocks = blocks + pieces(weights, n, k, SPLIT, LAYERS, I)
+                blocks = blocks + pieces(weights, n, k, SPLIT, LAYERS, L)
     return blocks
 
 
 @triton.jit
 def _dense_block(
-    h, resident, weights, biases, n: tl.constexpr, LAYERS: tl.constexpr, I: tl.constexpr,
+    h, resident, weights, biases, n: tl.constexpr, LAYERS: tl.constexpr, L: tl.constexpr,
     SPLIT: tl.constexpr, BM: tl.constexpr,
 ):  # fmt: skip
-    """Block n of layer I's output, float32 [BM, N_BLOCK]. h: the blocks of its input."""
-    K_BLOCKS: tl.constexpr = LAYERS[I][1]
-    N_BLOCK: tl.constexpr = LAYERS[I][2]
-    N: tl.constexpr = LAYERS[I][4]
-    BIAS: tl.constexpr = LAYERS[I][6]
-    KIND: tl.constexpr = LAYERS[I][7]
-    SLOPE: tl.constexpr = LAYERS[I][8]
-    RESIDENT: tl.constexpr = LAYERS[I][9]
+    """Block n of layer L's output, float32 [BM, N_BLOCK]. h: the blocks of its input."""
+    K_BLOCKS: tl.constexpr = LAYERS[L][1]
+    N_BLOCK: tl.constexpr = LAYERS[L][2]
+    N: tl.constexpr = LAYERS[L][4]
+    BIAS: tl.constexpr = LAYERS[L][6]
+    KIND: tl.constexpr = LAYERS[L][7]
+    SLOPE: tl.constexpr = LAYERS[L][8]
+    RESIDENT: tl.constexpr = LAYERS[L][9]
     columns = n * N_BLOCK + tl.arange(0, N_BLOCK)
     sum = tl.zeros((BM, N_BLOCK), tl.float32) + tl.load(biases + BIAS + columns)[None, :]
     for k in tl.static_range(K_BLOCKS):
         if RESIDENT:
             sum = multiply(h[k], resident, n * K_BLOCKS + k, sum, SPLIT)
         else:
-            sum = multiply(h[k], pieces(weights, n, k, SPLIT, LAYERS, I), 0, sum, SPLIT)
+            sum = multiply(h[k], pieces(weights, n, k, SPLIT, LAYERS, L), 0, sum, SPLIT)
     out = activate(sum, KIND, SLOPE)
     # The only activation that makes something of a padding of 0.
     if KIND == SIGMOID and N % N_BLOCK != 0:
@@ -70,14 +70,14 @@ def _dense_block(
 
 @triton.jit
 def _dense(
-    h, resident, weights, biases, LAYERS: tl.constexpr, I: tl.constexpr,
+    h, resident, weights, biases, LAYERS: tl.constexpr, L: tl.constexpr,
     SPLIT: tl.constexpr, BM: tl.constexpr,
 ):  # fmt: skip
-    """All blocks of layer I's output."""
-    N_BLOCKS: tl.constexpr = LAYERS[I][3]
+    """All blocks of layer L's output."""
+    N_BLOCKS: tl.constexpr = LAYERS[L][3]
     out = ()
     for n in tl.static_range(N_BLOCKS):
-        out = out + (_dense_block(h, resident, weights, biases, n, LAYERS, I, SPLIT, BM),)
+        out = out + (_dense_block(h, resident, weights, biases, n, LAYERS, L, SPLIT, BM),)
     return out
 
 

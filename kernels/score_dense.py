@@ -15,23 +15,23 @@ import triton.language as tl
 
 
 @triton.jit
-def _weight(weights, n, k, LAYERS: tl.constexpr, I: tl.constexpr):
-    """Block (n, k) of layer I as [K_BLOCK, N_BLOCK]."""
-    K: tl.constexpr = LAYERS[I][0]
-    K_BLOCKS: tl.constexpr = LAYERS[I][1]
-    N: tl.constexpr = LAYERS[I][2]
-    AT: tl.constexpr = LAYERS[I][5]
+def _weight(weights, n, k, LAYERS: tl.constexpr, L: tl.constexpr):
+    """Block (n, k) of layer L as [K_BLOCK, N_BLOCK]."""
+    K: tl.constexpr = LAYERS[L][0]
+    K_BLOCKS: tl.constexpr = LAYERS[L][1]
+    N: tl.constexpr = LAYERS[L][2]
+    AT: tl.constexpr = LAYERS[L][5]
     at = weights + AT + (n * K_BLOCKS + k) * K * N
     return tl.load(at + tl.arange(0, N)[None, :] * K + tl.arange(0, K)[:, None])
 
 
 @triton.jit
-def pieces(weights, n, k, SPLIT: tl.constexpr, LAYERS: tl.constexpr, I: tl.constexpr):
+def pieces(weights, n, k, SPLIT: tl.constexpr, LAYERS: tl.constexpr, L: tl.constexpr):
     """Block (n, k) alone, or with SPLIT its three pieces."""
-    w = (_weight(weights, n, k, LAYERS, I),)
+    w = (_weight(weights, n, k, LAYERS, L),)
     if SPLIT:
-        w = w + (_weight(weights + SPLIT, n, k, LAYERS, I),)
-        w = w + (_weight(weights + 2 * SPLIT, n, k, LAYERS, I),)
+        w = w + (_weight(weights + SPLIT, n, k, LAYERS, L),)
+        w = w + (_weight(weights + 2 * SPLIT, n, k, LAYERS, L),)
     return w
 
 

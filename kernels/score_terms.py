@@ -41,7 +41,7 @@ def load_rows(
 
 @triton.jit
 def standardize(raw, scaling, column, C: tl.constexpr, PADDED: tl.constexpr):
-    """(raw - mean) * inverse_scale. scaling: mean, then inverse_scale, each [PADDED], 0 behind D."""
+    """(raw - mean) * inverse_scale. scaling: both, each [PADDED], 0 behind D."""
     columns = column + tl.arange(0, C)
     mean = tl.load(scaling + columns)
     inverse_scale = tl.load(scaling + PADDED + columns)
@@ -102,9 +102,7 @@ def write(scores, flags, decisions, threshold, rows, n, value, bad):
 
 
 @triton.jit
-def write_features(
-    features, rows, n, column, difference, bad, D: tl.constexpr, C: tl.constexpr
-):
+def write_features(features, rows, n, column, difference, bad, D: tl.constexpr, C: tl.constexpr):
     """1/2 difference^2 of C features, float32 [n, D]."""
     columns = column + tl.arange(0, C)
     used = (rows < n)[:, None] & (columns < D)[None, :]

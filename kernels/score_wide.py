@@ -22,7 +22,6 @@ from vaelocity.kernels.score_terms import (
     write_features,
 )
 
-
 # given: (x, rows, n, row_stride, column_stride); model: (weights, biases, scaling).
 
 
@@ -32,27 +31,25 @@ def _features(
     READ_PADDING: tl.constexpr,
 ):  # fmt: skip
     """Standardised features column .. column + C, float32 [BM, C]."""
-    raw = load_rows(
-        given[0], given[1], given[2], given[3], given[4], column, D, C, READ_PADDING
-    )
+    raw = load_rows(given[0], given[1], given[2], given[3], given[4], column, D, C, READ_PADDING)
     return standardize(raw, model[2], column, C, PADDED)
 
 
 @triton.jit
 def _dense_block(
-    source, given, model, b, LAYERS: tl.constexpr, I: tl.constexpr, FROM_ROWS: tl.constexpr,
+    source, given, model, b, LAYERS: tl.constexpr, L: tl.constexpr, FROM_ROWS: tl.constexpr,
     D: tl.constexpr, WIDTH: tl.constexpr, PADDED: tl.constexpr, READ_PADDING: tl.constexpr,
     SPLIT: tl.constexpr, BM: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    """Block b of layer I's output, float32 [BM, N_BLOCK]. Its input: the rows, or `source`,
+    """Block b of layer L's output, float32 [BM, N_BLOCK]. Its input: the rows, or `source`,
     [BM, WIDTH]."""
-    K_BLOCK: tl.constexpr = LAYERS[I][0]
-    K_BLOCKS: tl.constexpr = LAYERS[I][1]
-    N_BLOCK: tl.constexpr = LAYERS[I][2]
-    N: tl.constexpr = LAYERS[I][4]
-    BIAS: tl.constexpr = LAYERS[I][6]
-    KIND: tl.constexpr = LAYERS[I][7]
-    SLOPE: tl.constexpr = LAYERS[I][8]
+    K_BLOCK: tl.constexpr = LAYERS[L][0]
+    K_BLOCKS: tl.constexpr = LAYERS[L][1]
+    N_BLOCK: tl.constexpr = LAYERS[L][2]
+    N: tl.constexpr = LAYERS[L][4]
+    BIAS: tl.constexpr = LAYERS[L][6]
+    KIND: tl.constexpr = LAYERS[L][7]
+    SLOPE: tl.constexpr = LAYERS[L][8]
     columns = b * N_BLOCK + tl.arange(0, N_BLOCK)
     at = source + tl.arange(0, BM)[:, None] * WIDTH + tl.arange(0, K_BLOCK)[None, :]
     sum = tl.zeros((BM, N_BLOCK), tl.float32)
@@ -61,7 +58,7 @@ def _dense_block(
             a = _features(given, model, k * K_BLOCK, D, K_BLOCK, PADDED, READ_PADDING)
         else:
             a = tl.load(at + k * K_BLOCK)
-        sum = multiply(a, pieces(model[0], b, k, SPLIT, LAYERS, I), 0, sum, SPLIT)
+        sum = multiply(a, pieces(model[0], b, k, SPLIT, LAYERS, L), 0, sum, SPLIT)
     out = activate(sum + tl.load(model[1] + BIAS + columns)[None, :], KIND, SLOPE)
     # The only activation that makes something of a padding of 0.
     if KIND == SIGMOID and N % N_BLOCK != 0:
@@ -79,16 +76,16 @@ def _keep(target, b, block, WIDTH: tl.constexpr, N_BLOCK: tl.constexpr, BM: tl.c
 
 @triton.jit
 def _layer(
-    source, target, given, model, LAYERS: tl.constexpr, I: tl.constexpr, FROM_ROWS: tl.constexpr,
+    source, target, given, model, LAYERS: tl.constexpr, L: tl.constexpr, FROM_ROWS: tl.constexpr,
     D: tl.constexpr, WIDTH: tl.constexpr, PADDED: tl.constexpr, READ_PADDING: tl.constexpr,
     SPLIT: tl.constexpr, BM: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    """Layer I's whole output, into `target`."""
-    N_BLOCK: tl.constexpr = LAYERS[I][2]
-    N_BLOCKS: tl.constexpr = LAYERS[I][3]
+    """Layer L's whole output, into `target`."""
+    N_BLOCK: tl.constexpr = LAYERS[L][2]
+    N_BLOCKS: tl.constexpr = LAYERS[L][3]
     for b in tl.range(0, N_BLOCKS, num_stages=1):
         h = _dense_block(
-            source, given, model, b, LAYERS, I, FROM_ROWS,
+            source, given, model, b, LAYERS, L, FROM_ROWS,
             D, WIDTH, PADDED, READ_PADDING, SPLIT, BM, STAGES,
         )  # fmt: skip
         _keep(target, b, h, WIDTH, N_BLOCK, BM)

@@ -1,5 +1,5 @@
-"""A model compiled ahead of time: built by a C compiler without CUDA, and run up to the launch with a
-driver that prints instead of launching."""
+"""A model compiled ahead of time: built by a C compiler without CUDA, and run up to the launch with
+a driver that prints instead of launching."""
 
 from __future__ import annotations
 

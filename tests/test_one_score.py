@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import score_reference
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import score_reference
 import vaelocity
 from vaelocity import _core
 

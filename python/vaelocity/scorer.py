@@ -47,7 +47,7 @@ def load(
 @overload
 def load(
     path: str | os.PathLike[str],
-    backend: str = "auto",
+    backend: Literal["auto", "cpu"] = "auto",
     kind: str | None = None,
     *,
     isa: str | None = None,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,9 +40,7 @@ def check(scores: torch.Tensor, exact: np.ndarray, tolerance: float = 1e-5) -> N
 
 @KERNELS
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def check_activation(
-    make_bundle: Make, make_scorer: Make, activation: str, config: Config
-) -> None:
+def check_activation(make_bundle: Make, make_scorer: Make, activation: str, config: Config) -> None:
     path = make_bundle([19, 33, 5], gaussian=True, activation=activation)
     rows = rows_of(20, 19)
     scorer = make_scorer(path, "elbo", "tf32", config=config)
@@ -78,9 +75,7 @@ def check_width(
 
 @KERNELS
 @pytest.mark.parametrize("n", [0, 1, 15, 16, 17, 32, 33, 65])
-def check_number_of_rows(
-    make_bundle: Make, make_scorer: Make, n: int, config: Config
-) -> None:
+def check_number_of_rows(make_bundle: Make, make_scorer: Make, n: int, config: Config) -> None:
     """Around the tile of 16, and with two programs around two tiles and more: what lies behind
     `out` stays as it was."""
     path = make_bundle([7, 5, 2])

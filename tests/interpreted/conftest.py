@@ -1,5 +1,5 @@
-"""CudaScorer on the CPU: Triton's interpreter runs the kernels, everything before the launch is what
-runs on a GPU. Only for a process of its own, started with TRITON_INTERPRET=1 by
+"""CudaScorer on the CPU: Triton's interpreter runs the kernels, everything before the launch is
+what runs on a GPU. Only for a process of its own, started with TRITON_INTERPRET=1 by
 tests/test_cuda_interpreter.py: the variable must be set before a kernel is imported."""
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ _SHARED = {
 }
 _LEAST_SHARED = 64 << 10  # architectures not listed, and AMD's
 
+
 @dataclass(frozen=True)
 class Launch:
     """block_rows: rows of a tile (BM). per_sm: programs for every multiprocessor, at most."""
@@ -79,9 +80,9 @@ def rule(arch: str, network: Network, precision: str) -> Config:
     """For shapes not in the table: on chip while the weights fit there and no layer is wide.
 
     Found with the compiler alone (tests/test_cuda_compile.py holds it to that): nothing spills in
-    sm_90, up to 64 wide with blocks of 64 and 4 warps, up to 128 wide in bf16 with blocks of 128 and
-    8 warps. float32 holds three pieces of every activation, so that above 32 wide its tiles are
-    small.
+    sm_90, up to 64 wide with blocks of 64 and 4 warps, up to 128 wide in bf16 with blocks of 128
+    and 8 warps. float32 holds three pieces of every activation, so that above 32 wide its tiles
+    are small.
     """
     if fits_on_chip(arch, network, precision):
         block = 64 if max(network.widths) <= 64 else 128

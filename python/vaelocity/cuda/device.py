@@ -1,5 +1,5 @@
-"""Where a CudaScorer runs: a CUDA device, or the CPU under Triton's interpreter (TRITON_INTERPRET=1,
-set before the first kernel is imported), which is for tests and takes seconds a call."""
+"""Where a CudaScorer runs: a CUDA device; or the CPU under Triton's interpreter, for tests, with
+TRITON_INTERPRET=1 set before the first kernel is imported."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def arch(device: torch.device) -> str:
         return "sm_90"
     if torch.version.hip:
         name: str = torch.cuda.get_device_properties(device).gcnArchName
-        return name.split(":")[0]
+        return name.split(":", maxsplit=1)[0]
     return "sm_{}{}".format(*torch.cuda.get_device_capability(device))
 
 

@@ -1,7 +1,7 @@
 """A model compiled ahead of time: a C file with the GPU kernels, the parameters and a launcher.
 
-The C file needs the driver alone (libcuda.so.1, loaded when opened): neither Python, nor Triton, nor
-a CUDA toolkit where it is built or where it runs.
+The C file needs the driver alone (libcuda.so.1, loaded when opened): no Python, no Triton and no
+CUDA toolkit where it is built or where it runs.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ def network(
         kind=kind,
         beta=float(metadata["score"].get("beta", 1.0)),
         mean=tensors[step["mean"]],
-        inverse_scale=np.float32(1) / tensors[step["scale"]],
+        inverse_scale=np.reciprocal(tensors[step["scale"]]),
         layers=(*encoder, *latent, *(decoder if kind in _NEEDS_DECODER else ())),
         n_encoder=len(encoder) + 1,
         has_logvar=has_logvar,

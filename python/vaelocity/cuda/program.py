@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from vaelocity.cuda.config import Config, Launch, choose
@@ -88,9 +87,7 @@ class Program:
         return found
 
 
-def program(
-    network: Network, arch: str, precision: str, config: Config | None = None
-) -> Program:
+def program(network: Network, arch: str, precision: str, config: Config | None = None) -> Program:
     """The program of a network on an architecture ("sm_90"), from the table or by its rule.
 
     Raises ValueError for an unknown precision.
@@ -103,4 +100,4 @@ def program(
 def programs_to_launch(n: int, launch: Launch, multiprocessors: int) -> int:
     """Enough for every tile, and no more than find room at once."""
     tiles = -(-n // launch.block_rows)
-    return int(np.clip(tiles, 1, multiprocessors * launch.per_sm))
+    return max(1, min(tiles, multiprocessors * launch.per_sm))

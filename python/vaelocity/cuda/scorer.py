@@ -82,6 +82,7 @@ class CudaScorer:
         self._multiprocessors = _device.multiprocessors(device)
         self._program = program(self._network, _device.arch(device), precision, config)
         self._kernel = self._program.kernel
+        self._compiled: dict[tuple[Any, ...], Any] = {}
         self._weights = _device.upload(self._program.weights, device)
         self._biases = _device.upload(self._program.plan.biases, device)
         self._scaling = _device.upload(self._program.plan.scaling, device)
@@ -182,6 +183,9 @@ class CudaScorer:
         limit = self._threshold(threshold) if decisions is not None else 0.0
         marks = decisions.view(torch.uint8) if decisions is not None else None
         outputs = {"scores": scores, "flags": flags, "decisions": marks, "features": features}
+        if n <= _MOST_ROWS:
+            self._launch(rows, outputs, limit)
+            return
         for start in range(0, n, _MOST_ROWS):
             some = slice(start, min(n, start + _MOST_ROWS))
             part = {k: None if v is None else v[some] for k, v in outputs.items()}
@@ -197,7 +201,8 @@ class CudaScorer:
 
         Args:
             batches: CPU tensors or numpy arrays [m, n_features], all float32 or all of one of the
-                other dtypes.
+                other dtypes. A pinned tensor is read where it lies: leave it alone until its
+                scores have come.
             batch_rows: rows of a buffer; longer batches go in several parts.
             flags: give (scores, flags) for every batch.
 
@@ -340,28 +345,45 @@ class CudaScorer:
 
     def _launch(self, rows: Tensor, outputs: dict[str, Tensor | None], threshold: float) -> None:
         n = rows.shape[0]
+        if n == 0:
+            return
         launch = self.config.launch(n)
         programs = programs_to_launch(n, launch, self._multiprocessors)
         row_stride, column_stride = rows.stride()
-        scratch = {} if self._scratch is None else {"scratch": self._scratch}
+        read_padding = self._may_read_padding(rows)
+        arguments = {
+            "x": rows,
+            "row_stride": row_stride,
+            "column_stride": column_stride,
+            "n": n,
+            "weights": self._weights,
+            "biases": self._biases,
+            "scaling": self._scaling,
+            "scratch": self._scratch,
+            "beta": self._network.beta,
+            "threshold": threshold,
+            "programs": programs,
+            **outputs,
+            **self._program.constants(launch, read_padding),
+        }
+        positional = [arguments[name] for name in self._kernel.arg_names]
+        tensors = (rows, *outputs.values())
+        variant = (
+            launch,
+            rows.dtype,
+            read_padding,
+            *map(_specialized, (row_stride, column_stride)),
+        )
+        variant += tuple(None if t is None else t.data_ptr() % 16 == 0 for t in tensors)
         with _device.current(self.device):
-            self._kernel[(programs,)](
-                x=rows,
-                row_stride=row_stride,
-                column_stride=column_stride,
-                n=n,
-                weights=self._weights,
-                biases=self._biases,
-                scaling=self._scaling,
-                beta=self._network.beta,
-                threshold=threshold,
-                programs=programs,
-                **outputs,
-                **scratch,
-                **self._program.constants(launch, self._may_read_padding(rows)),
-                num_warps=launch.warps,
-                **OPTIONS,
-            )
+            compiled = self._compiled.get(variant)
+            if compiled is not None:
+                # Triton's own look-up takes hundreds of microseconds with constants like LAYERS.
+                compiled[(programs, 1, 1)](*positional)
+                return
+            compiled = self._kernel[(programs,)](*positional, num_warps=launch.warps, **OPTIONS)
+            if compiled is not None:  # the interpreter compiles nothing
+                self._compiled[variant] = compiled
 
     def _may_read_padding(self, rows: Tensor) -> bool:
         """Rows a multiple of 16 bytes apart, with all of their padded width in the same storage."""
@@ -386,6 +408,11 @@ class CudaScorer:
 
         size = max(elements(self.config.few), elements(self.config.many))
         return _device.scratch(size, kind, self.device)
+
+
+def _specialized(stride: int) -> tuple[bool, ...]:
+    """What of a stride Triton compiles into a kernel."""
+    return stride == 1, stride % 16 == 0, stride >= 1 << 31
 
 
 def _conformance(

@@ -23,8 +23,8 @@ class _Slot:
 
     def __init__(self, scorer: CudaScorer, rows: int, dtype: torch.dtype) -> None:
         self._scorer = scorer
-        self._stream = torch.cuda.Stream(scorer.device)
-        self._done = torch.cuda.Event()
+        self._stream = torch.cuda.Stream(scorer.device)  # type: ignore[no-untyped-call]
+        self._done = torch.cuda.Event()  # type: ignore[no-untyped-call]
         shape = (rows, scorer.n_features)
         self._host_rows = torch.empty(shape, dtype=dtype, pin_memory=True)
         self._rows = torch.empty(shape, dtype=dtype, device=scorer.device)
