@@ -1,10 +1,12 @@
 """Chooses how the GPU scorer is launched, and records why: kernels/score_configs.json.
 
-    python bench/tune_score.py [--write] [--seconds S]
+    python bench/tune_score.py [--write] [--seconds S]      on a GPU
+    python bench/tune_score.py [--write] --compile sm_90    anywhere
 
 Times every candidate of `candidates` on this machine's GPU for the networks of NETWORKS, checked
-against float64 first. --write puts the fastest into the table; without it they are printed. Nothing
-is tuned when vaelocity runs.
+against float64 first. --compile takes the rule's configuration and records what the compiler says
+that it costs, where nothing has been timed yet. --write puts the result into the table; without it
+the table is printed. Nothing is tuned when vaelocity runs.
 """
 
 from __future__ import annotations
@@ -20,10 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gpu_device import Device, Interpreter, make_device
+from gpu_device import Device, make_device
 from gpu_networks import JETS, NETWORKS, GpuNetwork, rows_for
 
+from vaelocity.cuda.compile import compile_program, resources
 from vaelocity.cuda.config import PRECISIONS, Config, Launch, network_name, rule, to_json
+from vaelocity.cuda.program import program
 
 TABLE = Path(__file__).parents[1] / "kernels" / "score_configs.json"
 
@@ -124,6 +128,22 @@ def _error(scores: np.ndarray, exact: np.ndarray) -> float:
     return float((np.abs(scores - exact) / (np.abs(exact) + np.abs(exact).mean())).max())
 
 
+def compiled(arch: str, each: GpuNetwork, precision: str, folder: Path) -> Found:
+    """The rule's configuration, and why: what the kernel for many float32 rows costs."""
+    import triton
+
+    network = each.network(folder)
+    config = rule(arch, network, precision)
+    made = program(network, arch, precision, config)
+    cost = resources(compile_program(made, config.many, arch))
+    why = (
+        f"{config.why}; not timed. Triton {triton.__version__}: {cost.registers} registers, "
+        f"{cost.stack} B stack, {cost.shared:,} B shared memory"
+    )
+    sys.stderr.write(f"{each.name} {precision}: {why}\n")
+    return Found(arch, network_name(network), precision, replace(config, why=why), [])
+
+
 def merged(table: dict[str, Any], found: list[Found]) -> dict[str, Any]:
     """The table with what was found in it."""
     for each in found:
@@ -137,11 +157,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", action="store_true", help="write kernels/score_configs.json")
     parser.add_argument("--seconds", type=float, default=600.0, help="for the whole sweep")
+    parser.add_argument("--compile", metavar="ARCH", help="no GPU: the compiler's resources")
     options = parser.parse_args()
-    device = make_device(dry_run=False)
-    assert not isinstance(device, Interpreter)
-    with tempfile.TemporaryDirectory() as folder:
-        found = sweep(device, [JETS, *NETWORKS], Path(folder), options.seconds)
+    with tempfile.TemporaryDirectory() as name:
+        folder, networks = Path(name), [JETS, *NETWORKS]
+        if options.compile:
+            found = [
+                compiled(options.compile, each, precision, folder)
+                for each in networks
+                for precision in PRECISIONS
+            ]
+        else:
+            found = sweep(make_device(dry_run=False), networks, folder, options.seconds)
     table = merged(json.loads(TABLE.read_text()), found)
     text = json.dumps(table, indent=2) + "\n"
     if options.write:

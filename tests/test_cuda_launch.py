@@ -1,4 +1,4 @@
-"""The way from CudaScorer to the driver, with Triton's compiler and a driver that launches nothing."""
+"""From CudaScorer to the driver, with Triton's compiler and a driver that launches nothing."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""CudaScorer through Triton's own launch path with a driver that loads and launches nothing: what is
-compiled, how often, and what a launch is given. A process of its own: the driver is global.
+"""CudaScorer through Triton's own launch path with a driver that loads and launches nothing: what
+is compiled, how often, and what a launch is given. A process of its own: the driver is global.
 
     python fake_launch.py MODEL.vael
 """
