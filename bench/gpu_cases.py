@@ -58,7 +58,8 @@ class Case:
 def throughput_cases(
     device: Device, network: GpuNetwork, folder: Path, configs: Configs
 ) -> Iterator[Case]:
-    """Many rows on the device: float32 rows in every precision beside the peers, bfloat16 rows."""
+    """Many rows on the device: float32 rows in every precision, bfloat16 rows; the peers where the
+    network was trained, since compiling them takes half a minute each."""
     n = network.rows if device.real else DRY_ROWS
     rows = rows_for(network, n)
     exact = network.reference(folder, rows[:CHECKED_ROWS])
@@ -74,7 +75,7 @@ def throughput_cases(
             call = _bind(scorer.score, on_device, out)
             _run(device, entry, call, exact, ALLOWED[precision])
             case.entries.append(entry)
-        if device.real and kind == "fp32":
+        if device.real and network.trained and kind == "fp32":
             from gpu_peers import peers
 
             for name, allowed, make in peers(network.loaded(folder), on_device):
