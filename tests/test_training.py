@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,24 +21,13 @@ import torch
 from vaelocity.models import VAE, Autoencoder, snapshot
 from vaelocity.models.base import Model
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 MAKERS: dict[str, Callable[[], Model]] = {
     "ae": lambda: Autoencoder(6, latent=2, hidden=(16,)),
     "vae": lambda: VAE(6, latent=2, hidden=(16,)),
     "ae, batch norm": lambda: Autoencoder(6, latent=2, hidden=(16,), batch_norm=True),
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """These models are too small to share out: threads would wait for each other most of the time,
-    above all where the machine has other work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    yield
-    torch.set_num_threads(before)
-
-
 every_model = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
 
 
