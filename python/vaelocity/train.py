@@ -33,6 +33,10 @@ _VALIDATION_BATCH = 8192
 Terms = dict[str, float]
 
 
+class TrainingDiverged(RuntimeError):
+    """The loss became NaN or infinite; the model is as it was before the training."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """The arguments of `Model.fit` of the same names. Raises ValueError for impossible ones."""
@@ -120,7 +124,8 @@ class _Training:
         if not self._resumed() and bool(model.fitted) and data.x_val is not None:
             self._note_best(self._validate()["loss"])
         last = self.first_epoch + self.settings.epochs
-        with _bar(self.settings.progress, self.settings.epochs) as show:
+        name = type(model).__name__
+        with _bar(name, self.settings.progress, self.settings.epochs) as show:
             for epoch in range(self._epochs_done(), last):
                 if self._stopped():
                     break
@@ -145,9 +150,9 @@ class _Training:
             line |= {f"val_{name}": value for name, value in self._validate().items()}
         wrong = [name for name, value in line.items() if not math.isfinite(value)]
         if wrong:
-            raise RuntimeError(
-                f"training diverged in epoch {epoch + 1}: {wrong[0]} is {line[wrong[0]]}; the "
-                "model is as it was. A smaller lr helps, or rows without extreme outliers"
+            raise TrainingDiverged(
+                f"training diverged in epoch {epoch + 1}: {wrong[0]} is {line[wrong[0]]}; a "
+                "smaller lr helps, or rows without extreme outliers"
             )
         for name, value in line.items():
             self.progress.history.setdefault(name, []).append(value)
@@ -253,7 +258,7 @@ Show = Callable[[int, dict[str, list[float]]], None]
 
 
 @contextmanager
-def _bar(wanted: bool, epochs: int) -> Iterator[Show]:
+def _bar(name: str, wanted: bool, epochs: int) -> Iterator[Show]:
     """A progress bar on standard error if that is a terminal."""
     if not (wanted and sys.stderr.isatty()):
         yield lambda done, history: None
@@ -262,13 +267,14 @@ def _bar(wanted: bool, epochs: int) -> Iterator[Show]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining
 
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), Remaining())
+    text = TextColumn("{task.description}")
+    columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), text, Remaining())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("", total=epochs)
 
         def show(done: int, history: dict[str, list[float]]) -> None:
-            last = {name: values[-1] for name, values in history.items() if name != "epoch"}
-            text = "  ".join(f"{name} {value:.4g}" for name, value in last.items())
-            bar.update(task, completed=done, description=text)
+            last = {name: history[name][-1] for name in ("loss", "val_loss") if name in history}
+            shown = "  ".join(f"{name} {value:.4g}" for name, value in last.items())
+            bar.update(task, completed=done, description=shown)
 
         yield show
