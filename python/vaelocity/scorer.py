@@ -7,7 +7,6 @@ vael_score_rows (csrc/src/api.cpp) -> score() of one instruction set
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from collections.abc import Callable
@@ -52,7 +51,7 @@ def load(
         verify: False leaves out the conformance rows (not the checksum).
 
     Raises:
-        FileNotFoundError: there is no such file.
+        OSError: the file cannot be read: FileNotFoundError, IsADirectoryError, ...
         BundleError: it is no bundle, damaged, newer than this version, has no score of that kind,
             or does not give its own scores here; the message says which.
         ValueError: unknown backend.
@@ -60,8 +59,8 @@ def load(
     if backend not in ("auto", "cpu"):
         raise ValueError(f"backend: expected 'auto' or 'cpu', got {backend!r}")
     name = os.fspath(path)
-    if not os.path.exists(name):
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    with open(name, "rb"):  # raises what it should for a missing file, a folder, no permission
+        pass
     try:
         return Scorer(Model.from_file(name, kind or "", isa or "", verify))
     except BundleError as error:

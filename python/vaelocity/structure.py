@@ -35,12 +35,17 @@ def check_structure(metadata: Mapping[str, Any], tensors: Tensors) -> None:
 
 
 def _check(metadata: Mapping[str, Any], tensors: Tensors) -> None:
-    n_features = len(metadata["features"])
+    features = metadata["features"]
+    if not isinstance(features, list) or not all(isinstance(name, str) for name in features):
+        raise BundleError("features: expected a list of strings")
+    n_features = len(features)
     if n_features < 1:
         raise BundleError("features: none")
     latent = metadata["latent"]
     if latent["kind"] not in ("point", "gaussian"):
         raise BundleError(f"latent: unknown kind {latent['kind']!r}")
+    if type(latent["size"]) is not int or latent["size"] < 1:
+        raise BundleError(f"latent: a size of {latent['size']!r}")
     _check_preprocess(metadata["preprocess"], tensors, n_features)
     gaussian = latent["kind"] == "gaussian"
     encoded = latent["size"] * (2 if gaussian else 1)
@@ -49,8 +54,10 @@ def _check(metadata: Mapping[str, Any], tensors: Tensors) -> None:
     score = metadata["score"]
     if score["kind"] not in (GAUSSIAN_KINDS if gaussian else POINT_KINDS):
         raise BundleError(f"score: unknown kind {score['kind']!r} for a {latent['kind']} latent")
-    if score["loss"] != "squared_error":
+    if score.get("loss", "squared_error") != "squared_error":
         raise BundleError(f"score: unknown loss {score['loss']!r}")
+    if not _is_float32(score.get("beta", 1.0)):
+        raise BundleError(f"score: expected a finite number as beta, got {score['beta']!r}")
     if "conformance" in metadata:
         _check_conformance(metadata["conformance"], tensors, n_features)
     if "identity" in metadata and metadata["identity"] != identity_of(metadata, tensors):
@@ -58,6 +65,11 @@ def _check(metadata: Mapping[str, Any], tensors: Tensors) -> None:
     _check_thresholds(metadata)
     for kind, names in metadata.get("score_histograms", {}).items():
         _check_histogram(kind, names, tensors)
+
+
+def _is_float32(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and abs(value) <= float(np.finfo(np.float32).max)
 
 
 def _check_preprocess(steps: Any, tensors: Tensors, n_features: int) -> None:
@@ -80,6 +92,8 @@ def _check_layers(steps: Any, part: str, tensors: Tensors, width: int, expected:
             raise BundleError(f"{where}: unknown step {step['op']!r}")
         if step.get("activation", "identity") not in ACTIVATIONS:
             raise BundleError(f"{where}: unknown activation {step['activation']!r}")
+        if not _is_float32(step.get("slope", 0.01)):
+            raise BundleError(f"{where}: expected a finite number as slope, got {step['slope']!r}")
         weight = _tensor(tensors, step["weight"], np.float32, (None, width))
         width = weight.shape[0]
         _tensor(tensors, step["bias"], np.float32, (width,))

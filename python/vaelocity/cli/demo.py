@@ -19,7 +19,8 @@ from vaelocity.data import Table
 
 TOP = 10
 BATCH = 65536
-EAGER, FUSED_1, FUSED_2 = "PyTorch eager, 1 thread", "fused scorer, 1 thread", "fused scorer, 2"
+EAGER = "PyTorch eager, 1 thread"
+FUSED_1, FUSED_2 = "fused scorer, 1 thread", "fused scorer, 2 threads"
 
 
 @dataclass(frozen=True)
