@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaelocity._core import BundleError
-from vaelocity.histogram import ScoreHistogram
+from vaelocity.bundle_parts import check_parts
 from vaelocity.identity import identity_of
 from vaelocity.threshold import Threshold
 
@@ -63,8 +63,7 @@ def _check(metadata: Mapping[str, Any], tensors: Tensors) -> None:
     if "identity" in metadata and metadata["identity"] != identity_of(metadata, tensors):
         raise BundleError("identity: not that of the layers and preprocessing in the file")
     _check_thresholds(metadata)
-    for kind, names in metadata.get("score_histograms", {}).items():
-        _check_histogram(kind, names, tensors)
+    check_parts(metadata, tensors)
 
 
 def _is_float32(value: Any) -> bool:
@@ -120,16 +119,6 @@ def _check_thresholds(metadata: Mapping[str, Any]) -> None:
         if (threshold.kind, threshold.name) in seen:
             raise BundleError(f"thresholds: {threshold.name} more than once for {threshold.kind}")
         seen.add((threshold.kind, threshold.name))
-
-
-def _check_histogram(kind: str, names: Mapping[str, str], tensors: Tensors) -> None:
-    missing = [name for name in names.values() if name not in tensors]
-    if missing:
-        raise BundleError(f"tensor {missing[0]} is missing")
-    try:
-        ScoreHistogram.from_arrays({what: tensors[name] for what, name in names.items()}, kind)
-    except ValueError as error:
-        raise BundleError(f"score_histograms: {kind}: {error}") from None
 
 
 def _check_owner(what: str, model: str | None, metadata: Mapping[str, Any]) -> None:
