@@ -35,7 +35,7 @@ MAJOR_PSI = 0.25
 """The customary mark of credit scoring, where PSI comes from: below 0.1 stable, above 0.25 a major
 change."""
 
-_HOT_SHARE = 0.01
+_OUTSIDE_SHARE = 0.01
 _CHANCE = 1e-6
 
 
@@ -117,13 +117,14 @@ class Channel:
     """One input since the monitor started.
 
     state    "dead": always 0. "stuck": always one other value. "missing": never a number.
-             "hot": more than 1 % of the values above all of the reference. "drifted": PSI above
-             MAJOR_PSI. Else "ok". Dead and stuck are said only where chance, or a channel that is
-             constant by nature, would do it once in a million times
+             "hot", "low": more than 1 % of the values above, or below, all of the reference.
+             "drifted": PSI above MAJOR_PSI. Else "ok". Dead and stuck are said only where chance,
+             or a channel that is constant by nature, would do it once in a million times
     psi      population stability index of the values that are finite; NaN if there are none
     ks       Kolmogorov-Smirnov distance of these, at the edges of the bins
     missing  part of the values that are NaN or infinite
     above    part of the values above the reference's largest
+    below    part of the values below the reference's smallest
     """
 
     name: str
@@ -132,6 +133,7 @@ class Channel:
     ks: float
     missing: float
     above: float
+    below: float
 
 
 class DriftMonitor:
@@ -150,7 +152,8 @@ class DriftMonitor:
         self.n = 0
         self._skip = 0
         self._counts = np.zeros((d, BINS), np.uint64)
-        self._missing, self._above = np.zeros(d, np.int64), np.zeros(d, np.int64)
+        self._missing = np.zeros(d, np.int64)
+        self._above, self._below = np.zeros(d, np.int64), np.zeros(d, np.int64)
         self._low, self._high = np.full(d, np.inf), np.full(d, -np.inf)
 
     def update(self, rows: npt.NDArray[np.floating[Any]]) -> Self:
@@ -166,6 +169,7 @@ class DriftMonitor:
         self.n += len(taken)
         self._missing += len(taken) - np.count_nonzero(finite, axis=0)
         self._above += np.count_nonzero(taken > self.reference.range[:, 1], axis=0)
+        self._below += np.count_nonzero(taken < self.reference.range[:, 0], axis=0)
         self._low = np.minimum(self._low, np.where(finite, taken, np.inf).min(axis=0))
         self._high = np.maximum(self._high, np.where(finite, taken, -np.inf).max(axis=0))
         self._counts += _count(taken, self.reference.edges)
@@ -179,6 +183,7 @@ class DriftMonitor:
         self._counts += other._counts
         self._missing += other._missing
         self._above += other._above
+        self._below += other._below
         self._low = np.minimum(self._low, other._low)
         self._high = np.maximum(self._high, other._high)
         return self
@@ -198,8 +203,8 @@ class DriftMonitor:
         some = counts.sum() > 0
         index = psi(expected, counts) if some else math.nan
         distance = ks(expected, counts) if some else math.nan
-        missing, above = self._missing[j] / self.n, self._above[j] / self.n
-        return Channel(name, self._state(j, index), index, distance, missing, above)
+        parts = [float(of[j] / self.n) for of in (self._missing, self._above, self._below)]
+        return Channel(name, self._state(j, index), index, distance, *parts)
 
     def _state(self, j: int, index: float) -> str:
         seen = self.n - int(self._missing[j])
@@ -209,8 +214,10 @@ class DriftMonitor:
         by_chance = float(self.reference.mode[j]) ** seen
         if self._low[j] == self._high[j] and by_chance < _CHANCE:
             return "dead" if self._low[j] == 0 else "stuck"
-        if self._above[j] > _HOT_SHARE * self.n:
+        if self._above[j] > _OUTSIDE_SHARE * self.n:
             return "hot"
+        if self._below[j] > _OUTSIDE_SHARE * self.n:
+            return "low"
         return "drifted" if index > MAJOR_PSI else "ok"
 
 

@@ -43,8 +43,9 @@ def drift(
     """Compare every input with the training rows and the score with the held-out rows.
 
     PSI: below 0.1 stable, above 0.25 a major change. KS: largest distance of the cumulative
-    distributions. Channels that are dead (0), stuck, hot (above all training rows) or missing are
-    named. Exit code: 0; 1 see --fail; 2 unusable input, a model without a reference among it.
+    distributions. Channels that are dead (0), stuck, hot or low (beyond all training rows) or
+    missing are named. Exit code: 0; 1 see --fail; 2 unusable input, a model without a reference
+    among it.
     """
     scorer = vaelocity.load(bundle, kind=kind)
     metadata, tensors = read_bundle(bundle)
@@ -90,11 +91,11 @@ def _print(
     )
     out.print()
     table = Table(box=None, pad_edge=False)
-    for column in ("channel", "state", "PSI", "KS", "missing", "above the reference"):
+    for column in ("channel", "state", "PSI", "KS", "missing", "above", "below"):
         table.add_column(column, justify="left" if column in {"channel", "state"} else "right")
     for one in sorted(channels, key=lambda c: (c.state == "ok", -c.psi if c.psi == c.psi else 0)):
         style = None if one.state == "ok" else "bold red"
-        shown = [f"{value:.4g}" for value in (one.psi, one.ks, one.missing, one.above)]
+        shown = [f"{value:.4g}" for value in (one.psi, one.ks, one.missing, one.above, one.below)]
         table.add_row(one.name, one.state, *shown, style=style)
     out.print(table)
 
