@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import vaelocity
 from vaelocity import data as events
 from vaelocity.cli.console import CommandError
+from vaelocity.cli.torch_threads import torch_threads, training_threads
 from vaelocity.threshold import LEAST_ABOVE, Threshold
 
 if TYPE_CHECKING:
@@ -127,17 +128,19 @@ def train_parts(plan: Plan, parts: Parts, output: Path) -> tuple[Autoencoder | V
     if plan.kind is not None and plan.kind not in model.kinds:
         raise CommandError(f"--score-kind {plan.kind}: this model has {', '.join(model.kinds)}")
     start = time.perf_counter()
-    model.fit(
-        parts.training.rows,
-        parts.stopping.rows if len(parts.stopping) else None,
-        epochs=plan.epochs,
-        batch_size=plan.batch_size,
-        lr=plan.lr,
-        seed=plan.seed,
-        weight=parts.training.weights,
-        patience=plan.patience,
-        weight_val=parts.stopping.weights if len(parts.stopping) else None,
-    )
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    with torch_threads(training_threads(parameters, plan.batch_size)):
+        model.fit(
+            parts.training.rows,
+            parts.stopping.rows if len(parts.stopping) else None,
+            epochs=plan.epochs,
+            batch_size=plan.batch_size,
+            lr=plan.lr,
+            seed=plan.seed,
+            weight=parts.training.weights,
+            patience=plan.patience,
+            weight_val=parts.stopping.weights if len(parts.stopping) else None,
+        )
     seconds = time.perf_counter() - start
     fpr = plan.fpr
     if fpr is None:
