@@ -21,7 +21,7 @@ from vaelocity.score_arrays import as_scores, as_weights
 
 __all__ = ["ScoreHistogram", "Tail"]
 
-_BACKENDS: dict[str, Any] = {"cpu": _core, "reference": reference}
+_BACKENDS: dict[str, Any] = {"auto": _core, "cpu": _core, "reference": reference}
 
 _FORGOTTEN = 1e-30
 
@@ -58,23 +58,29 @@ class ScoreHistogram:
 
     def update(
         self,
-        scores: npt.ArrayLike,
+        scores: Any,
         weights: npt.ArrayLike | None = None,
-        backend: str = "cpu",
+        backend: str = "auto",
     ) -> Self:
         """Count scores; returns itself.
 
         Args:
-            scores: float [n]; float64 is rounded to float32, the type of every score.
+            scores: float [n]; float64 is rounded to float32, the type of every score. Of a torch
+                tensor on a GPU only the counts come to the host.
             weights: [n], finite, not negative; None counts every score once.
-            backend: "cpu" (C++) or "reference" (NumPy); the counts are the same.
+            backend: "cpu" (C++), "triton" (no weights) or "reference" (NumPy); the counts are the
+                same. "auto" takes Triton for a tensor on a GPU.
 
         Raises:
-            ValueError: another shape or dtype, a weight that is negative or not finite.
+            ValueError: another shape or dtype, a weight that is negative or not finite, an unknown
+                backend.
         """
+        if backend == "triton" or (backend == "auto" and getattr(scores, "is_cuda", False)):
+            return self._update_on_device(scores, weights)
         values = as_scores(scores)
         if backend not in _BACKENDS:
-            raise ValueError(f"backend: expected 'cpu' or 'reference', got {backend!r}")
+            known = ", ".join(map(repr, _BACKENDS))
+            raise ValueError(f"backend: expected {known} or 'triton', got {backend!r}")
         count = _BACKENDS[backend]
         if weights is None and self._sums is None:
             tally = count.histogram_count(values, self._counts)
@@ -84,9 +90,7 @@ class ScoreHistogram:
             tally = count.histogram_count_weighted(
                 values, weight, self._counts, sums, squares, self._nan_sums
             )
-        self._n_nan += tally[0]
-        self._first, self._last = min(self._first, tally[1]), max(self._last, tally[2])
-        return self
+        return self._note(tally)
 
     def merge(self, other: ScoreHistogram) -> Self:
         """Add the counts of `other`, which stays as it is; returns itself.
@@ -256,6 +260,25 @@ class ScoreHistogram:
         return f"ScoreHistogram(kind={self.kind!r}, n={self.n}, n_nan={self.n_nan})"
 
     # ---- Helpers
+
+    def _update_on_device(self, scores: Any, weights: npt.ArrayLike | None) -> Self:
+        from vaelocity.kernels.histogram_count import histogram_count
+
+        if weights is not None:
+            raise ValueError("weights: not on the GPU; move scores and weights to the host")
+        if scores.ndim != 1 or not scores.is_floating_point():
+            raise ValueError(
+                f"scores: expected floats of shape (n,), got {scores.dtype} of shape "
+                f"{tuple(scores.shape)}"
+            )
+        part = ScoreHistogram()
+        return self.merge(part._note(histogram_count(scores.float(), part._counts)))
+
+    def _note(self, tally: tuple[int, int, int]) -> Self:
+        """Take over what a count returned: NaN scores, lowest and highest bin."""
+        self._n_nan += tally[0]
+        self._first, self._last = min(self._first, tally[1]), max(self._last, tally[2])
+        return self
 
     def _used(self) -> slice:
         return slice(self._first, max(self._first, self._last + 1))
