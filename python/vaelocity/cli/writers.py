@@ -28,46 +28,43 @@ class Format(Protocol):
     def close(self) -> None: ...
 
 
-class ParquetFormat:
+class _ArrowTables:
+    """Columns as Arrow tables; the first ones decide the schema."""
+
+    def __init__(self, handle: IO[bytes]) -> None:
+        self._handle = handle
+        self._writer: Any = None
+
+    def write(self, columns: Columns) -> None:
+        table = _arrow(columns)
+        if self._writer is None:
+            self._writer = self._open(table.schema)
+        self._writer.write_table(table)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    def _open(self, schema: Any) -> Any:
+        raise NotImplementedError
+
+
+class ParquetFormat(_ArrowTables):
     """Parquet, one row group a batch, zstd; dictionary pages only help the label, not floats."""
 
-    def __init__(self, handle: IO[bytes]) -> None:
-        self._handle = handle
-        self._writer: Any = None
+    def _open(self, schema: Any) -> Any:
+        import pyarrow.parquet as pq
 
-    def write(self, columns: Columns) -> None:
-        table = _arrow(columns)
-        if self._writer is None:
-            import pyarrow.parquet as pq
-
-            self._writer = pq.ParquetWriter(
-                self._handle, table.schema, compression="zstd", use_dictionary=["label"]
-            )
-        self._writer.write_table(table)
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        return pq.ParquetWriter(self._handle, schema, compression="zstd", use_dictionary=["label"])
 
 
-class ArrowFormat:
+class ArrowFormat(_ArrowTables):
     """An Arrow IPC file (Feather version 2)."""
 
-    def __init__(self, handle: IO[bytes]) -> None:
-        self._handle = handle
-        self._writer: Any = None
+    def _open(self, schema: Any) -> Any:
+        import pyarrow.ipc
 
-    def write(self, columns: Columns) -> None:
-        table = _arrow(columns)
-        if self._writer is None:
-            import pyarrow.ipc
-
-            self._writer = pyarrow.ipc.new_file(self._handle, table.schema)
-        self._writer.write_table(table)
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        return pyarrow.ipc.new_file(self._handle, schema)
 
 
 class CsvFormat:

@@ -265,7 +265,7 @@ class Model(nn.Module):
         Raises:
             TypeError, ValueError: an argument that is wrong, rows that are not finite among them,
                 or a checkpoint of another training.
-            RuntimeError: the loss became NaN or infinite.
+            TrainingDiverged (a RuntimeError): the loss became NaN or infinite.
         """
         from vaelocity.models.training_data import training_data
         from vaelocity.train import Settings, train
