@@ -102,8 +102,8 @@ def test_what_is_no_json_or_no_tensor_is_refused(content: tuple[Metadata, Tensor
     metadata, tensors = content
     with pytest.raises(ValueError, match="JSON"):
         bundle_bytes({**metadata, "provenance": {"loss": float("nan")}}, tensors)
-    with pytest.raises(TypeError, match="tensors: more is float64, expected float32 or uint8"):
-        bundle_bytes(metadata, {**tensors, "more": np.zeros(3)})
+    with pytest.raises(TypeError, match="tensors: more is int64, expected float32 or uint8"):
+        bundle_bytes(metadata, {**tensors, "more": np.zeros(3, np.int64)})
 
 
 @pytest.mark.parametrize("fails", ["fsync", "replace"])
@@ -322,6 +322,8 @@ def places(value: object, path: str = "") -> Iterator[str]:
 def test_no_value_of_the_description_is_trusted(content: tuple[Metadata, Tensors]) -> None:
     """Whatever stands where, both readers read the file or both refuse it, and never crash."""
     metadata, tensors = content
+    # C++ does not read these: nothing that it scores depends on them. See test_working_points.
+    metadata = {k: v for k, v in metadata.items() if k not in ("identity", "thresholds")}
     odd: list[object] = [..., None, True, -1, 10**30, 1e300, 0.5, "", "x", [], {}, [[]], [1] * 5]
     refused = 0
     for path in places(metadata):

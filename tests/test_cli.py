@@ -125,12 +125,12 @@ def test_fit_stores_a_threshold_from_rows_it_did_not_train_on(
     scorer = vaelocity.load(path)
     assert found["fingerprint"] == scorer.fingerprint
     assert found["features"] == scorer.feature_names == NAMES
-    (stored,) = scorer.thresholds
-    assert stored["value"] == found["threshold"]["value"]
-    assert stored["n"] == 1000
-    low, high = stored["interval"]
+    (stored,) = scorer.thresholds.values()
+    assert stored.value == found["threshold"]["value"]
+    assert stored.n == 1000
+    low, high = stored.interval
     assert low <= 0.02 <= high
-    fresh = scorer.score(events(20000, seed=9)) > stored["value"]
+    fresh = scorer.score(events(20000, seed=9)) > stored.value
     assert 0.005 < fresh.mean() < 0.05
 
 
@@ -143,7 +143,7 @@ def test_fit_stores_no_threshold_that_the_held_out_rows_cannot_bear(
     assert ran.code == 0
     assert ran.json["threshold"] is None
     assert "220 held-out rows are too few for a threshold" in ran.err
-    assert vaelocity.load(path).thresholds == []
+    assert vaelocity.load(path).thresholds == {}
     assert "needs 1,000 held-out rows" in error_of(run(*args, "--fpr", "0.01"))
     assert run(*args, "--fpr", "0.05").json["threshold"]["fpr"] == 0.05
 

@@ -14,12 +14,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from vaelocity._core import BundleError, __version__
+from vaelocity.histogram import ScoreHistogram
 from vaelocity.scorer import Scorer, load
+from vaelocity.threshold import Threshold, threshold_for
 
 if TYPE_CHECKING:
     from vaelocity import data, models
 
-__all__ = ["BundleError", "Scorer", "__version__", "data", "load", "models"]
+__all__ = [
+    "BundleError",
+    "ScoreHistogram",
+    "Scorer",
+    "Threshold",
+    "__version__",
+    "data",
+    "load",
+    "models",
+    "threshold_for",
+]
 
 _LAZY = ("data", "models")
 

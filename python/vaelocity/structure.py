@@ -9,6 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vaelocity._core import BundleError
+from vaelocity.bundle_parts import check_parts
+from vaelocity.identity import identity_of
+from vaelocity.threshold import Threshold
 
 ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh", "sigmoid", "elu", "silu", "gelu")
 POINT_KINDS = ("reconstruction",)
@@ -57,6 +60,10 @@ def _check(metadata: Mapping[str, Any], tensors: Tensors) -> None:
         raise BundleError(f"score: expected a finite number as beta, got {score['beta']!r}")
     if "conformance" in metadata:
         _check_conformance(metadata["conformance"], tensors, n_features)
+    if "identity" in metadata and metadata["identity"] != identity_of(metadata, tensors):
+        raise BundleError("identity: not that of the layers and preprocessing in the file")
+    _check_thresholds(metadata)
+    check_parts(metadata, tensors)
 
 
 def _is_float32(value: Any) -> bool:
@@ -99,6 +106,28 @@ def _check_conformance(names: Any, tensors: Tensors, n_features: int) -> None:
     for kind, name in names["scores"].items():
         _tensor(tensors, name, np.float32, (n,))
         _tensor(tensors, names["flags"][kind], np.uint8, (n,))
+
+
+def _check_thresholds(metadata: Mapping[str, Any]) -> None:
+    seen = set()
+    for entry in metadata.get("thresholds", []):
+        try:
+            threshold = Threshold.from_dict(entry)
+        except ValueError as error:
+            raise BundleError(str(error)) from None
+        _check_owner(f"threshold {threshold.name}", threshold.model, metadata)
+        if (threshold.kind, threshold.name) in seen:
+            raise BundleError(f"thresholds: {threshold.name} more than once for {threshold.kind}")
+        seen.add((threshold.kind, threshold.name))
+
+
+def _check_owner(what: str, model: str | None, metadata: Mapping[str, Any]) -> None:
+    identity = metadata.get("identity")
+    if model is not None and identity is not None and model != identity:
+        raise BundleError(
+            f"{what}: it is for model {model[:12]}..., the file holds model {identity[:12]}...; "
+            "a threshold means nothing to another model's scores"
+        )
 
 
 def _tensor(tensors: Tensors, name: str, dtype: type, shape: tuple[int | None, ...]) -> Array:

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaelocity.drift import MOST_ROWS, Reference
 from vaelocity.models import snapshot as snapshots
 from vaelocity.models.snapshot import Progress, Snapshot
 from vaelocity.models.training_data import TrainingData
@@ -236,7 +237,8 @@ class _Training:
         state = snapshots.take(model, self.optimizer)
         model.optimizer_state = {k: v for k, v in state.items() if k.startswith("optimizer.")}
         model.history = self.progress.history
-        model.thresholds = []
+        model.thresholds, model.histograms = [], {}
+        model.reference = Reference.of(self.data.some_rows(MOST_ROWS))
         model.provenance = {
             "seed": int(self.settings.seed),
             "data_sha256": self.data.rows_digest(),

@@ -95,14 +95,14 @@ def score(
 
 def _cut(scorer: vaelocity.Scorer, wanted: str | None) -> Cut | None:
     """The threshold to apply: as asked, or the model's first one for this kind of score, if any."""
-    stored = {str(entry["name"]): entry for entry in scorer.thresholds}
+    stored = scorer.thresholds
     if wanted is None:
         if stored:
-            name, entry = next(iter(stored.items()))
-            return Cut(float(entry["value"]), name)
+            first = next(iter(stored.values()))
+            return Cut(first.value, first.name)
         return None
     if wanted in stored:
-        return Cut(float(stored[wanted]["value"]), wanted)
+        return Cut(stored[wanted].value, wanted)
     try:
         value = float(wanted)
     except ValueError:

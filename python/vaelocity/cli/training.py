@@ -13,7 +13,7 @@ import vaelocity
 from vaelocity import data as events
 from vaelocity.cli.console import CommandError
 from vaelocity.cli.torch_threads import torch_threads, training_threads
-from vaelocity.threshold import LEAST_ABOVE, Threshold, threshold_for
+from vaelocity.threshold import LEAST_ABOVE, Threshold
 
 if TYPE_CHECKING:
     from vaelocity.models import VAE, Autoencoder
@@ -163,20 +163,20 @@ def _fit(model: Autoencoder | VAE, plan: Plan, parts: Parts) -> None:
 def freeze(
     model: Autoencoder | VAE, output: Path, kind: str | None, held: events.Table, fpr: float
 ) -> Threshold | None:
-    """Save `model` with the threshold at `fpr` from the scores of `held`.
+    """Save `model` with the threshold at `fpr` (0: none) and the histogram of the scores of `held`.
 
     The scores are those of the frozen file, so that the threshold is exact for what is deployed:
     it is written twice, first without, then with the threshold.
     """
-    if fpr == 0:
+    if len(held) == 0:
         model.save(output, kind=kind)
         return None
     draft = output.with_name(f".{output.name}.{os.getpid()}.draft")
     try:
         model.save(draft, kind=kind)
-        scores = vaelocity.load(draft).score(held.rows)
+        scorer = vaelocity.load(draft)
     finally:
         draft.unlink(missing_ok=True)
-    threshold = threshold_for(scores, fpr=fpr, kind=kind or model.default_kind)
-    model.save(output, kind=kind, thresholds=[threshold])
-    return threshold
+    thresholds = [scorer.threshold_for(held.rows, fpr=fpr)] if fpr else []
+    model.save(output, kind=kind, thresholds=thresholds, histograms=[scorer.histogram(held.rows)])
+    return thresholds[0] if thresholds else None
