@@ -14,12 +14,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from vaelocity._core import BundleError, __version__
+from vaelocity.record_batch import score_batch
 from vaelocity.scorer import Scorer, load
 
 if TYPE_CHECKING:
     from vaelocity import data, models
 
-__all__ = ["BundleError", "Scorer", "__version__", "data", "load", "models"]
+__all__ = ["BundleError", "Scorer", "__version__", "data", "load", "models", "score_batch"]
 
 _LAZY = ("data", "models")
 

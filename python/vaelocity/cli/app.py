@@ -11,6 +11,7 @@ from vaelocity.cli.demo import demo
 from vaelocity.cli.fit import fit
 from vaelocity.cli.inspect import inspect
 from vaelocity.cli.score import score
+from vaelocity.cli.stream import stream
 from vaelocity.cli.verify import verify
 
 app = typer.Typer(
@@ -49,5 +50,5 @@ def root(
     """
 
 
-for command in (demo, fit, score, inspect, verify):
+for command in (demo, fit, score, stream, inspect, verify):
     app.command()(command)

@@ -18,7 +18,7 @@ from vaelocity import data as events
 from vaelocity.cli import console, options
 from vaelocity.cli.columns import Layout, layout, match_features
 from vaelocity.cli.console import CommandError
-from vaelocity.cli.stream import Counts, Cut, Stream
+from vaelocity.cli.score_loop import Counts, Cut, ScoreLoop
 from vaelocity.cli.top import Top, explain, top_table
 from vaelocity.cli.writers import ScoreWriter, check_target
 
@@ -77,7 +77,7 @@ def score(
         options.check_output(Path(output))
     reading = options.Reading(key, file_format, header, delimiter)
     scorer = vaelocity.load(bundle, kind=kind)
-    stream = Stream(scorer, _cut(scorer, threshold), threads or options.cores(), Top(top))
+    stream = ScoreLoop(scorer, choose_cut(scorer, threshold), threads or options.cores(), Top(top))
     found = layout(data, reading, label)
     names = match_features(scorer.feature_names, found.names, data[0])
     batches = events.batches(
@@ -88,7 +88,7 @@ def score(
     _finish(stream.counts, fail_on)
 
 
-def _cut(scorer: vaelocity.Scorer, wanted: str | None) -> Cut | None:
+def choose_cut(scorer: vaelocity.Scorer, wanted: str | None) -> Cut | None:
     """The threshold to apply: as asked, or the model's first one for this kind of score."""
     stored = {str(entry["name"]): entry for entry in scorer.thresholds}
     if wanted is None:
@@ -116,7 +116,7 @@ def _cut(scorer: vaelocity.Scorer, wanted: str | None) -> Cut | None:
 
 
 def _run(
-    stream: Stream,
+    stream: ScoreLoop,
     batches: Iterator[events.Table],
     output: str,
     found: Layout,
@@ -138,7 +138,7 @@ def _run(
     stream.counts.seconds = time.perf_counter() - start
 
 
-def _explained(stream: Stream, bundle: Path) -> list[dict[str, Any]]:
+def _explained(stream: ScoreLoop, bundle: Path) -> list[dict[str, Any]]:
     """The top events; only the reconstruction score has contributions of features."""
     if stream.top.n == 0:
         return []
@@ -146,7 +146,7 @@ def _explained(stream: Stream, bundle: Path) -> list[dict[str, Any]]:
     return explain(stream.top, scorer, scorer.feature_names)
 
 
-def _report(stream: Stream, best: Sequence[dict[str, Any]], output: str, as_json: bool) -> None:
+def _report(stream: ScoreLoop, best: Sequence[dict[str, Any]], output: str, as_json: bool) -> None:
     if as_json:
         console.print_json(_summary(stream, output, best))
         return
@@ -157,7 +157,7 @@ def _report(stream: Stream, best: Sequence[dict[str, Any]], output: str, as_json
         target.print(top_table(best, f"the {len(best)} most anomalous events"))
 
 
-def _summary(stream: Stream, output: str, best: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _summary(stream: ScoreLoop, output: str, best: Sequence[dict[str, Any]]) -> dict[str, Any]:
     counts, cut = stream.counts, stream.cut
     return {
         "output": output,
@@ -176,7 +176,7 @@ def _summary(stream: Stream, output: str, best: Sequence[dict[str, Any]]) -> dic
     }
 
 
-def _facts(stream: Stream, output: str) -> list[tuple[str, str]]:
+def _facts(stream: ScoreLoop, output: str) -> list[tuple[str, str]]:
     counts, cut, scorer = stream.counts, stream.cut, stream.scorer
     share = 100 * counts.anomalous / counts.rows
     decided = "no threshold"
