@@ -50,13 +50,20 @@ def gather(
     seconds old, where the schema changes, and before and after a message that cannot be scored. A
     message of more than `rows` rows is one of its own.
 
+    What was gathered when the source fails comes before its error.
+
     refuse: why a batch cannot be scored, "" if it can.
     """
     held: list[Message] = []
     held_rows = 0
     while True:
         wait = held[0].arrived + latency - time.perf_counter() if held else _IDLE_SECONDS
-        found = source.poll(wait) if wait > 0 else []
+        try:
+            found = source.poll(wait) if wait > 0 else []
+        except Exception:
+            if held:
+                yield MicroBatch(held)
+            raise
         for message in found or ():
             one = _judged(message, refuse)
             if held and not (_alike(held[0], one) and held_rows + one.rows <= rows):

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 
 __all__ = ["Message", "decode", "encode", "join"]
+
+# The padding of the parts of an Arrow message, in bytes.
+_ALIGNMENT = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +62,17 @@ def encode(batch: pa.RecordBatch) -> pa.Buffer:
 
 
 def decode(raw: Any) -> pa.RecordBatch:
-    """The batches of an Arrow IPC stream as one; they share the memory of `raw`.
+    """The batches of an Arrow IPC stream as one; they share the memory of `raw` if that is aligned.
 
     Raises pa.ArrowException, ValueError or OSError for bytes that are none.
     """
     if len(raw) == 0:
         raise ValueError("0 bytes")
-    with pa.ipc.open_stream(pa.py_buffer(raw)) as reader:
+    buffer = pa.py_buffer(raw)
+    if buffer.address % _ALIGNMENT:
+        # A frame of ZeroMQ may begin at any byte, and floats that lie askew cannot be scored.
+        buffer = pa.py_buffer(np.frombuffer(raw, np.uint8).copy())
+    with pa.ipc.open_stream(buffer) as reader:
         batches = list(reader)
         batch = batches[0] if len(batches) == 1 else join(batches, reader.schema)
     # Bytes from elsewhere: offsets that point outside their buffers must be found here.

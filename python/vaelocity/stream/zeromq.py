@@ -3,7 +3,10 @@
     zmq://HOST:PORT connects, zmq://*:PORT binds; ?bind=1 and ?bind=0 say so outright, ?hwm=N sets
     the high-water mark in messages. zmq+ipc:///PATH is the same through a socket file.
 
-A message is an Arrow IPC stream; an empty one ends the stream. ZeroMQ has no acknowledgement: what
+A message is an Arrow IPC stream. An empty message ends the stream; a sink with ?end=1, for a single
+consumer, sends one when it is done and waits until the consumer has hung up. Without it the sink
+stays connected for one second more, for what the consumer has not fetched yet: when a sender hangs
+up, ZeroMQ drops what a slow consumer's kernel holds. ZeroMQ has no acknowledgement: what
 is in flight when a process is killed is lost. After `stop` everything is taken until nothing comes
 for 0.2 s, for at most 5 s; senders that go on longer have to be stopped first.
 """
@@ -30,7 +33,11 @@ _AT_ONCE = 256
 _QUIET_SECONDS = 0.2
 _DRAIN_SECONDS = 5.0
 _WAKE_MILLISECONDS = 100
-_LINGER_MILLISECONDS = 10_000
+# Constants of ZeroMQ's ABI: zmq.POLLOUT and zmq.EVENT_DISCONNECTED.
+_POLLOUT = 2
+_DISCONNECTED = 0x0200
+_LINGER_SECONDS = 1.0
+_HANG_UP_SECONDS = 60.0
 
 
 class ZmqSource:
@@ -41,7 +48,8 @@ class ZmqSource:
 
     def __init__(self, url: SplitResult) -> None:
         self.name = url.geturl()
-        self._zmq, self._socket, self.endpoint = _open(url, "PULL")
+        self._context, self._socket = _open(url, "PULL", {"bind", "hwm"})
+        self.endpoint: str = self._socket.last_endpoint.decode()
         self._ended = False
         self._deadline: float | None = None
         self._count = 0
@@ -57,10 +65,9 @@ class ZmqSource:
             return None if self._ended else []
         found: list[Message] = []
         while len(found) < _AT_ONCE:
-            try:
-                raw = self._socket.recv(self._zmq.NOBLOCK, copy=False).buffer
-            except self._zmq.Again:
+            if not self._socket.poll(0):
                 break
+            raw = self._socket.recv(copy=False).buffer
             if len(raw) == 0:
                 self._ended = True
                 break
@@ -76,6 +83,7 @@ class ZmqSource:
 
     def close(self) -> None:
         self._socket.close(linger=0)
+        self._context.term()
 
 
 class ZmqSink:
@@ -83,38 +91,52 @@ class ZmqSink:
 
     def __init__(self, url: SplitResult) -> None:
         self.name = url.geturl()
-        self._zmq, self._socket, self.endpoint = _open(url, "PUSH")
+        self._context, self._socket = _open(url, "PUSH", {"bind", "hwm", "end"})
+        self._ends = options(url, None).get("end") == "1"
+        self._hang_ups = self._socket.get_monitor_socket(_DISCONNECTED)
+        self._sent = False
 
     def write(self, batch: pa.RecordBatch) -> None:
         self._send(encode(batch))
+        self._sent = True
 
     def flush(self, positions: Sequence[Any]) -> None:
         """A message is out when ZeroMQ has taken it: there is nothing to wait for."""
 
     def close(self, *, complete: bool) -> None:
-        """Ends the stream with an empty message and waits until the consumer has fetched it all."""
-        if complete and not self._socket.closed and self._socket.poll(0, self._zmq.POLLOUT):
+        """Gives the consumer time to fetch what ZeroMQ has taken."""
+        if self._socket.closed:
+            return
+        if complete and self._ends:
             self._send(b"")
-        self._socket.close(linger=_LINGER_MILLISECONDS)
+            self._hang_ups.poll(1000 * _HANG_UP_SECONDS)
+        elif self._sent:
+            time.sleep(_LINGER_SECONDS)
+        self._socket.disable_monitor()
+        self._hang_ups.close(linger=0)
+        self._socket.close(linger=int(1000 * _LINGER_SECONDS))
+        self._context.term()
 
     def _send(self, data: Any) -> None:
         # In short waits, so that a signal's handler can run and break off by raising.
-        while not self._socket.poll(_WAKE_MILLISECONDS, self._zmq.POLLOUT):
+        while not self._socket.poll(_WAKE_MILLISECONDS, _POLLOUT):
             pass
-        self._socket.send(data, self._zmq.NOBLOCK, copy=False)
+        self._socket.send(data, copy=False)
 
 
-def _open(url: SplitResult, kind: str) -> tuple[Any, Any, str]:
-    """The module, an open socket, and the endpoint (with the port that was found for port 0)."""
+def _open(url: SplitResult, kind: str, known: set[str]) -> tuple[Any, Any]:
+    """A context and the socket in it; destroying the context waits for the socket's lingering."""
     zmq = ask("zmq", "pyzmq", url.geturl())
-    given = options(url, {"bind", "hwm"})
+    given = options(url, known)
     address = f"ipc://{url.path}" if url.scheme == "zmq+ipc" else f"tcp://{url.netloc}"
     binds = given.get("bind", "1" if url.netloc.startswith("*:") else "0") == "1"
-    socket = zmq.Context.instance().socket(getattr(zmq, kind))
+    context = zmq.Context()
+    socket = context.socket(getattr(zmq, kind))
     socket.set_hwm(int(given.get("hwm", _HWM)))
     try:
         (socket.bind if binds else socket.connect)(address)
     except zmq.ZMQError as error:
         socket.close(linger=0)
+        context.term()
         raise StreamError(f"{url.geturl()}: {error}") from error
-    return zmq, socket, socket.getsockopt_string(zmq.LAST_ENDPOINT)
+    return context, socket
