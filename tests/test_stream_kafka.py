@@ -35,8 +35,9 @@ D = 7
 NAMES = [f"f{j}" for j in range(D)]
 ROWS = 50
 QUIET = {"log_level": 0}
-# The mock forgets a member that left, or was killed, only after this time.
-SHORT = {"session.timeout.ms": "1000", "heartbeat.interval.ms": "300"}
+# The mock forgets a member that left, or was killed, only after the session's time; below three
+# seconds, which the first member of a group has to wait for, nobody ever gets in.
+SHORT = {"session.timeout.ms": "4000", "heartbeat.interval.ms": "500"}
 
 
 class Broker:
