@@ -51,6 +51,7 @@ format: .venv/lint
 
 bench: .venv/bench
 	$(BIN)/python bench/bench_score.py
+	$(BIN)/python bench/bench_histogram.py
 
 wheel: .venv/made
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from vaelocity import _core
-from vaelocity.bundle import write_bundle
+from vaelocity.bundle import read_bundle, write_bundle
 
 KINDS = {False: ["reconstruction"], True: ["reconstruction", "kl", "mu2", "rz", "elbo"]}
 
@@ -25,6 +25,22 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set VAELOCITY_DATA to its folder")
     return folder
+
+
+@pytest.fixture
+def one_torch_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """PyTorch computes with one thread, in processes made by the test as well.
+
+    The models of tests are too small to share out: threads would wait for each other most of the
+    time, above all where the machine has other work.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    yield
+    torch.set_num_threads(before)
 
 
 def random_network(
@@ -86,3 +102,52 @@ def make_bundle(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+def _erf(x: np.ndarray) -> np.ndarray:
+    from math import erf as one
+
+    return np.vectorize(one, otypes=[np.float64])(x)
+
+
+_FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "identity": lambda x: x,
+    "relu": lambda x: np.maximum(x, 0),
+    "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
+    "tanh": np.tanh,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
+    "silu": lambda x: x / (1 + np.exp(-x)),
+    "gelu": lambda x: 0.5 * x * (1 + _erf(x / np.sqrt(2))),
+}
+
+
+def _exact_score(path: Path, rows: np.ndarray, kind: str) -> np.ndarray:
+    metadata, tensors = read_bundle(path)
+
+    def layers(part: str, x: np.ndarray) -> np.ndarray:
+        for step in metadata[part]:
+            weight = tensors[step["weight"]].astype(np.float64)
+            x = _FUNCTIONS[step["activation"]](x @ weight.T + tensors[step["bias"]])
+        return x
+
+    scale = tensors["preprocess.0.scale"].astype(np.float64)
+    x = (rows.astype(np.float64) - tensors["preprocess.0.mean"]) / scale
+    latent = layers("encoder", x)
+    size = metadata["latent"]["size"]
+    mu, logvar = latent[:, :size], latent[:, size:]
+    if kind == "mu2":
+        return (mu**2).sum(1)
+    if kind == "rz":
+        return (mu**2 / np.exp(logvar)).sum(1)
+    kl = 0.5 * (mu**2 + np.expm1(logvar) - logvar).sum(1) if logvar.size else 0.0
+    if kind == "kl":
+        return kl
+    reconstruction = 0.5 * ((layers("decoder", mu) - x) ** 2).sum(1)
+    return reconstruction + (metadata["score"]["beta"] * kl if kind == "elbo" else 0.0)
+
+
+@pytest.fixture(scope="session")
+def exact_score() -> Callable[[Path, np.ndarray, str], np.ndarray]:
+    """exact_score(path, rows, kind): the score in float64 NumPy, from the file alone."""
+    return _exact_score

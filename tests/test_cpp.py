@@ -106,6 +106,13 @@ def test_no_byte_beyond_a_row_is_read_and_no_behaviour_undefined(
     assert "0 failures" in out
 
 
+def test_histogram_counts_in_the_right_bins_without_allocating(
+    plain: Path, sanitized: Path
+) -> None:
+    assert "0 failures, allocations counted" in run(plain / "tests" / "cpp" / "test_histogram")
+    assert "0 failures" in run(sanitized / "tests" / "cpp" / "test_histogram")
+
+
 def test_installed_library_is_found_and_scores_from_c_and_cpp(
     plain: Path, tmp_path: Path, make_bundle: Callable[..., Path]
 ) -> None:

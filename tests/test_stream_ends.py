@@ -371,17 +371,21 @@ def test_sigterm_drains_a_pipe(bundle: Path, tmp_path: Path) -> None:
     """The producer keeps the pipe open; what it sent comes out whole, and the exit code is 0."""
     batches = table_of(rows_of(1000)).to_batches(max_chunksize=100)
     args = ["stream", str(bundle), "-s", "-", "-t", "-", "--pass", "event", "--threshold", "5"]
-    with started(args, tmp_path) as process:
+    out = pa.BufferOutputStream()
+    writer = pa.ipc.new_stream(out, batches[0].schema)
+    for batch in batches:
+        writer.write_batch(batch)
+    raw = out.getvalue().to_pybytes()  # no end: the producer would go on
+    with started(args, tmp_path, bufsize=0) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        with pa.ipc.new_stream(process.stdin, batches[0].schema) as writer:
-            for batch in batches:
-                writer.write_batch(batch)
-            process.stdin.flush()
-            reader = pa.ipc.open_stream(process.stdout)
-            first = reader.read_next_batch()  # it is running
-            process.send_signal(signal.SIGTERM)
-            table = pa.Table.from_batches([first, *reader])
+        left = memoryview(raw)
+        while left:
+            left = left[os.write(process.stdin.fileno(), left) :]
+        reader = pa.ipc.open_stream(process.stdout)
+        first = reader.read_next_batch()  # it is running
+        process.send_signal(signal.SIGTERM)
+        table = pa.Table.from_batches([first, *reader])
         assert process.wait(20) == 0
         assert process.stderr is not None
         assert "1,000 in 10 messages" in process.stderr.read().decode()

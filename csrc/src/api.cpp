@@ -8,9 +8,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
-#include <iterator>
+#include <memory>
 #include <new>
+#include <string>
+#include <vector>
 
 struct vael_model {
   std::unique_ptr<vael::Model> model;
@@ -68,9 +69,19 @@ vael_model *load(const uint8_t *bytes, size_t size, const vael_load_options &opt
 }
 
 std::vector<uint8_t> read_file(const char *path) {
-  std::ifstream stream(path, std::ios::binary);
-  std::vector<uint8_t> bytes{std::istreambuf_iterator<char>(stream), {}};
-  if (!stream.is_open() || stream.bad())
+  constexpr size_t piece = size_t{1} << 20;
+  struct Close {
+    void operator()(std::FILE *file) const { std::fclose(file); }
+  };
+  const std::unique_ptr<std::FILE, Close> file(std::fopen(path, "rb"));
+  std::vector<uint8_t> bytes;
+  for (size_t read = piece; file && read == piece;) {
+    const size_t before = bytes.size();
+    bytes.resize(before + piece);
+    read = std::fread(bytes.data() + before, 1, piece, file.get());
+    bytes.resize(before + read);
+  }
+  if (!file || std::ferror(file.get()))
     vael::fail(std::string("cannot read the file: ") + std::strerror(errno), VAEL_ERROR_FILE);
   return bytes;
 }

@@ -9,6 +9,19 @@ __version__: str
 
 class BundleError(ValueError): ...
 
+HISTOGRAM_BITS: int
+
+def histogram_count(
+    scores: npt.NDArray[np.float32], counts: npt.NDArray[np.uint64]
+) -> tuple[int, int, int]: ...
+def histogram_count_weighted(
+    scores: npt.NDArray[np.float32],
+    weights: npt.NDArray[np.float64],
+    counts: npt.NDArray[np.uint64],
+    sums: npt.NDArray[np.float64],
+    squares: npt.NDArray[np.float64],
+    nan_sums: npt.NDArray[np.float64],
+) -> tuple[int, int, int]: ...
 def available_isas() -> list[str]: ...
 
 class Model:

@@ -10,11 +10,12 @@ import numpy.typing as npt
 
 from vaelocity import rows as _rows
 from vaelocity.scorer import Scorer
+from vaelocity.threshold import Threshold
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["FLAGS", "default_threshold", "output_schema", "score_batch", "sparse_flags"]
+__all__ = ["FLAGS", "output_schema", "score_batch", "sparse_flags", "threshold_value"]
 
 FLAGS = {"nan": 1, "saturated": 2}
 """The bits of the column `flags`: see Scorer.flags."""
@@ -24,7 +25,7 @@ def score_batch(
     scorer: Scorer,
     batch: pa.RecordBatch,
     *,
-    threshold: float | None = None,
+    threshold: float | str | Threshold | None = None,
     columns: Sequence[str] = (),
     accepted_only: bool = False,
     threads: int = 1,
@@ -39,33 +40,31 @@ def score_batch(
     Args:
         batch: a float32 column for every feature, or one fixed_size_list<float32>[n_features]
             column; other columns are left alone.
-        threshold: None takes the file's first one for this kind of score, if it has any.
+        threshold: as Scorer.predict takes it; None takes the file's first one for this kind of
+            score, if it has any.
         columns: columns of `batch` to pass through; none may be called score, flags or anomalous.
         accepted_only: leave out the rows that are not anomalous.
         threads: rows are shared out to so many threads.
 
     Raises:
         TypeError: a feature that is not float32.
-        ValueError: a feature or a column of `columns` is missing, the threshold is NaN, or
-            accepted_only without a threshold.
+        ValueError: a feature or a column of `columns` is missing, the threshold is NaN or for
+            another model or kind of score, or accepted_only without a threshold.
     """
     import pyarrow as pa
 
-    if threshold is None:
-        threshold = default_threshold(scorer)
-    if threshold is not None and np.isnan(threshold):
-        raise ValueError("threshold: got NaN")
-    if accepted_only and threshold is None:
+    cut = threshold_value(scorer, threshold)
+    if accepted_only and cut is None:
         raise ValueError("accepted_only: needs a threshold, the model has none of its own")
-    schema = output_schema(scorer, batch.schema, threshold=threshold, columns=columns)
+    schema = output_schema(scorer, batch.schema, threshold=cut, columns=columns)
     layout = _rows.layout_of(batch, scorer.feature_names)
     score = scorer.score(layout, threads=threads)
     flags = sparse_flags(scorer, layout, score)
     found = [batch.column(batch.schema.get_field_index(name)) for name in columns]
     found += [pa.array(score), pa.array(flags)]
-    if threshold is None:
+    if cut is None:
         return pa.record_batch(found, schema=schema)
-    anomalous = pa.array(~(score <= np.float32(threshold)))
+    anomalous = pa.array(~(score <= np.float32(cut)))
     scored = pa.record_batch([*found, anomalous], schema=schema)
     return scored.filter(anomalous) if accepted_only else scored
 
@@ -91,9 +90,11 @@ def output_schema(
     return pa.schema([*passed, *made], metadata=_model_metadata(scorer, threshold))
 
 
-def default_threshold(scorer: Scorer) -> float | None:
-    """The file's first threshold for the scorer's kind; None where it has none."""
-    return float(scorer.thresholds[0]["value"]) if scorer.thresholds else None
+def threshold_value(scorer: Scorer, threshold: float | str | Threshold | None) -> float | None:
+    """Scorer.threshold, but None where none is asked for and the file has none for this kind."""
+    if threshold is None and not scorer.thresholds:
+        return None
+    return scorer.threshold(threshold)
 
 
 def sparse_flags(

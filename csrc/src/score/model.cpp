@@ -94,10 +94,14 @@ void read_preprocessing(const BundleFile &file, Network &net) {
     fail("preprocess: expected one step \"standardize\", got " + steps.dump());
   net.mean = floats(file.tensor(steps[0].at("mean").get<std::string>(), "F32", {net.n_features}));
   net.scale = floats(file.tensor(steps[0].at("scale").get<std::string>(), "F32", {net.n_features}));
-  for (int j = 0; j < net.n_features; ++j)
+  for (int j = 0; j < net.n_features; ++j) {
+    if (const float mean = element(net.mean, j); !std::isfinite(mean))
+      fail("preprocess.0: the mean of feature " + std::to_string(j) + " is " +
+           std::to_string(mean));
     if (const float s = element(net.scale, j);
         !(s > 0) || !std::isfinite(s) || !std::isfinite(1 / s))
       fail("preprocess.0: the scale of feature " + std::to_string(j) + " is " + std::to_string(s));
+  }
 }
 
 void read_score(const BundleFile &file, const std::string &wanted, Network &net) {
@@ -107,7 +111,10 @@ void read_score(const BundleFile &file, const std::string &wanted, Network &net)
   if (kind == kinds.end())
     fail("score: unknown kind \"" + net.kind_name + "\"", VAEL_ERROR_KIND);
   net.kind = kind->second;
-  net.beta = score.value("beta", 1.0f);
+  const json beta = score.value("beta", json(1.0));
+  net.beta = beta.is_number() ? beta.get<float>() : NAN;
+  if (!std::isfinite(net.beta))
+    fail("score: expected a finite number as beta, got " + beta.dump());
   if (const auto loss = score.value("loss", "squared_error"); loss != "squared_error")
     fail("score: unknown loss \"" + loss + "\"");
   const bool needs_logvar =
@@ -130,7 +137,11 @@ void check_widths(const Network &net) {
 Network read_network(const BundleFile &file, const std::string &kind) {
   Network net{};
   const json &metadata = file.metadata();
-  const size_t n_features = metadata.at("features").size();
+  const json &features = metadata.at("features");
+  if (!features.is_array() || !std::all_of(features.begin(), features.end(),
+                                           [](const json &name) { return name.is_string(); }))
+    fail("features: expected a list of strings");
+  const size_t n_features = features.size();
   if (n_features < 1 || n_features > widest_layer)
     fail("features: got " + std::to_string(n_features));
   net.n_features = static_cast<int>(n_features);

@@ -10,6 +10,8 @@ from rich.table import Table
 from vaelocity.cli.console import facts, rate
 from vaelocity.stream import StreamStats
 from vaelocity.stream.stats import wilson
+from vaelocity.threshold import Threshold
+from vaelocity.units import format_rate
 
 __all__ = ["LiveView"]
 
@@ -17,9 +19,9 @@ __all__ = ["LiveView"]
 class LiveView:
     """Rendered anew by rich.live.Live; the rate shown is that since the last picture."""
 
-    def __init__(self, stats: StreamStats, title: str, fpr: float | None) -> None:
-        """fpr: the part that the threshold was made to accept, to compare with."""
-        self._stats, self._title, self._fpr = stats, title, fpr
+    def __init__(self, stats: StreamStats, title: str, made: Threshold | None) -> None:
+        """made: the threshold that is applied, where the model holds it, to compare with."""
+        self._stats, self._title, self._made = stats, title, made
         self._seen = (time.perf_counter(), 0)
         self._rate = 0.0
 
@@ -43,18 +45,28 @@ class LiveView:
         )
 
     def _accepted(self) -> str:
-        return accepted_text(self._stats, self._fpr)
+        return accepted_text(self._stats, self._made)
 
 
-def accepted_text(stats: StreamStats, fpr: float | None) -> str:
-    """412 (1.03 %, 95 % interval 0.93 to 1.13 %; the threshold was made for 1 %)"""
-    low, high = wilson(stats.accepted, stats.events)
+def accepted_text(stats: StreamStats, made: Threshold | None) -> str:
+    """412 (1.03 %, 95 % interval 0.93 to 1.13 %; fpr=0.01 was made for 1 %)
+
+    Where the threshold knows the rate of all events, parts are given as rates: 1.03 kHz.
+    """
     part = stats.accepted / stats.events if stats.events else 0.0
-    made = "" if fpr is None else f"; the threshold was made for {100 * fpr:.3g} %"
+    low, high = wilson(stats.accepted, stats.events)
+    if made is None:
+        return f"{stats.accepted:,} ({_part(part)}, 95 % interval {_part(low)} to {_part(high)})"
+    hz = made.input_rate
+    of = "" if hz is None else f" of {format_rate(hz)}"
     return (
-        f"{stats.accepted:,} ({100 * part:.3g} %, 95 % interval {100 * low:.3g} to "
-        f"{100 * high:.3g} %{made})"
+        f"{stats.accepted:,} ({_part(part, hz)}{of}, 95 % interval {_part(low, hz)} to "
+        f"{_part(high, hz)}; {made.name} was made for {_part(made.fpr, hz)})"
     )
+
+
+def _part(part: float, hz: float | None = None) -> str:
+    return f"{100 * part:.3g} %" if hz is None else format_rate(part * hz, 3)
 
 
 def latency_text(stats: StreamStats) -> str:

@@ -25,6 +25,24 @@ Label = Annotated[
     str | None,
     typer.Option("--label", metavar="COLUMN", help="The column with the class; never a feature."),
 ]
+Normal = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--normal",
+        metavar="VALUE",
+        help="Only rows with this label; may be given more than once. Needs --label.",
+    ),
+]
+Kind = Annotated[str | None, typer.Option("--kind", help="Score kind; default: the model's own.")]
+ThresholdName = Annotated[
+    str | None,
+    typer.Option("--threshold", help="Name of a threshold in the model; default: its first."),
+]
+InputRate = Annotated[
+    str | None,
+    typer.Option("--input-rate", metavar="RATE", help='Rate of all events: "40 MHz", "5/day".'),
+]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Rows in memory at a time.")]
 Threads = Annotated[
     int | None,
     typer.Option("--threads", min=1, help="Threads that score; default: every core allowed."),

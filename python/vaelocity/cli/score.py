@@ -90,18 +90,18 @@ def score(
 
 def choose_cut(scorer: vaelocity.Scorer, wanted: str | None) -> Cut | None:
     """The threshold to apply: as asked, or the model's first one for this kind of score."""
-    stored = {str(entry["name"]): entry for entry in scorer.thresholds}
+    stored = scorer.thresholds
     if wanted is None:
         if stored:
-            name, entry = next(iter(stored.items()))
-            return Cut(float(entry["value"]), name)
+            first = next(iter(stored.values()))
+            return Cut(first.value, first.name)
         console.warn(
             f"the model holds no threshold for {scorer.kind} scores: "
             "no column `anomalous` (see --threshold)"
         )
         return None
     if wanted in stored:
-        return Cut(float(stored[wanted]["value"]), wanted)
+        return Cut(stored[wanted].value, wanted)
     try:
         value = float(wanted)
     except ValueError:

@@ -18,6 +18,7 @@ from vaelocity.cli import console, options
 from vaelocity.cli.console import CommandError
 from vaelocity.cli.score import choose_cut
 from vaelocity.cli.score_loop import Cut
+from vaelocity.threshold import Threshold
 
 _ENDS = "Both ends"
 _WATCH = "Watching it"
@@ -136,10 +137,10 @@ def stream(
 
             stack.enter_context(Progress(pump.stats, log_json))
         title = f"{pump.source.name} to {sink}"
-        _show(stack, pump, title, _fpr(scorer, cut), shown=live and log_json is None)
+        _show(stack, pump, title, _made(scorer, cut), shown=live and log_json is None)
         stack.enter_context(_drain_on_signal(pump))
         pump.run()
-    _report(pump, title, _fpr(scorer, cut), sink, as_json=as_json)
+    _report(pump, title, _made(scorer, cut), sink, as_json=as_json)
 
 
 def _pump(
@@ -229,26 +230,23 @@ def _serve(stack: ExitStack, pump: Any, address: str) -> None:
     console.note(f"metrics at http://{host or '127.0.0.1'}:{found}/metrics")
 
 
-def _show(stack: ExitStack, pump: Any, title: str, fpr: float | None, *, shown: bool) -> None:
+def _show(stack: ExitStack, pump: Any, title: str, made: Threshold | None, *, shown: bool) -> None:
     from vaelocity.cli.live import LiveView
 
     target = console.err()
     if shown and target.is_terminal:
-        view = LiveView(pump.stats, title, fpr)
+        view = LiveView(pump.stats, title, made)
         stack.enter_context(
             Live(console=target, get_renderable=view.__rich__, refresh_per_second=4, transient=True)
         )
 
 
-def _fpr(scorer: vaelocity.Scorer, cut: Cut | None) -> float | None:
-    """The part of normal events that the threshold was made to accept, where that is known."""
-    if cut is None or cut.name is None:
-        return None
-    (entry,) = (one for one in scorer.thresholds if one["name"] == cut.name)
-    return None if entry.get("fpr") is None else float(entry["fpr"])
+def _made(scorer: vaelocity.Scorer, cut: Cut | None) -> Threshold | None:
+    """The threshold that is applied, where it is one of the model's."""
+    return None if cut is None or cut.name is None else scorer.thresholds[cut.name]
 
 
-def _report(pump: Any, title: str, fpr: float | None, sink: str, *, as_json: bool) -> None:
+def _report(pump: Any, title: str, made: Threshold | None, sink: str, *, as_json: bool) -> None:
     from vaelocity.cli.live import accepted_text, latency_text
 
     stats, scorer = pump.stats, pump.scorer
@@ -257,7 +255,7 @@ def _report(pump: Any, title: str, fpr: float | None, sink: str, *, as_json: boo
         console.print_json({**stats.summary(), **model, "threshold": scorer.threshold})
         return
     mean = stats.events / stats.seconds if stats.seconds > 0 else 0.0
-    decided = "no threshold" if scorer.threshold is None else accepted_text(stats, fpr)
+    decided = "no threshold" if scorer.threshold is None else accepted_text(stats, made)
     rows = [
         ("events", f"{stats.events:,} in {stats.messages:,} messages"),
         ("anomalous", decided),

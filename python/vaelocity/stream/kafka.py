@@ -30,6 +30,7 @@ Position = tuple[str, int, int]
 
 _AT_ONCE = 1000
 _WAKE_SECONDS = 0.1
+_COMMIT_SECONDS = 10.0
 # A broker takes messages up to 1 MB unless told otherwise; this leaves room for the frame.
 _MESSAGE_BYTES = 900_000
 
@@ -51,6 +52,8 @@ class KafkaSource:
         settings["enable.auto.commit"] = False
         self._fatal: Any = None
         settings["error_cb"] = self._failed
+        settings["on_commit"] = self._committed
+        self._commits_sent = self._commits_done = 0
         self._consumer = self._kafka.Consumer(settings)
         self._consumer.subscribe([topic])
         self._stopped = self._closed = False
@@ -71,12 +74,11 @@ class KafkaSource:
         self._stopped = True
 
     def commit(self, positions: Sequence[Position]) -> None:
-        if positions and not self._by_sink:
-            try:
-                self._consumer.commit(offsets=self.offsets(positions), asynchronous=False)
-            except self._kafka.KafkaException as error:
-                # After a rebalance the partition is another member's, which scores these again.
-                log.warning("%s: offsets not committed: %s", self.name, error.args[0].str())
+        if not positions or self._by_sink:
+            return
+        self._commits_sent += 1
+        # Not synchronous: that waits as long as another thread is within consume().
+        self._consumer.commit(offsets=self.offsets(positions), asynchronous=True)
 
     def offsets(self, positions: Sequence[Position]) -> list[Any]:
         """What to go on with after these messages, for every partition."""
@@ -91,9 +93,13 @@ class KafkaSource:
         return self._consumer.consumer_group_metadata()
 
     def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._consumer.close()
+        if self._closed:
+            return
+        self._closed = True
+        deadline = time.monotonic() + _COMMIT_SECONDS
+        while self._commits_done < self._commits_sent and time.monotonic() < deadline:
+            self._consumer.poll(_WAKE_SECONDS)  # delivers answers; what it gives is not committed
+        self._consumer.close()
 
     def _is_message(self, received: Any) -> bool:
         error = received.error()
@@ -108,6 +114,13 @@ class KafkaSource:
         topic, partition, offset = received.topic(), received.partition(), received.offset()
         where = f"{topic}/{partition} offset {offset}"
         return Message.read(received.value() or b"", arrived, where, (topic, partition, offset))
+
+    def _committed(self, error: Any, parts: list[Any]) -> None:
+        """After a rebalance a partition is another member's, which scores these events again."""
+        self._commits_done += 1
+        bad = next((part.error for part in parts if part.error is not None), error)
+        if bad is not None:
+            log.warning("%s: offsets not committed: %s", self.name, bad.str())
 
     def _failed(self, error: Any) -> None:
         """librdkafka reconnects by itself; only what it calls fatal ends the stream."""

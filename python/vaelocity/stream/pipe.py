@@ -18,8 +18,8 @@ from vaelocity.stream.message import Message
 
 __all__ = ["PipeSink", "PipeSource"]
 
-# Once told to stop in the middle of a record batch, wait so long for the rest of it.
-_REST_SECONDS = 2.0
+# Once told to stop, so long for what is in the pipe and for the rest of a begun record batch.
+_DRAIN_SECONDS = 5.0
 _WAKE_SECONDS = 0.1
 
 
@@ -36,7 +36,7 @@ class PipeSource:
         self._count = 0
 
     def poll(self, timeout: float) -> Sequence[Message] | None:
-        if self._pipe.stopped:
+        if self._pipe.drained():
             return None
         if not self._pipe.ready(timeout):
             return []
@@ -81,8 +81,12 @@ class _Pipe(io.RawIOBase):
         self.between = True
 
     def stop(self) -> None:
-        self._deadline = time.monotonic() + _REST_SECONDS
+        self._deadline = time.monotonic() + _DRAIN_SECONDS
         self.stopped = True
+
+    def drained(self) -> bool:
+        """Stopped, with nothing in the pipe, or with a producer that does not come to an end."""
+        return self.stopped and (time.monotonic() > self._deadline or not self.ready(0))
 
     def ready(self, timeout: float) -> bool:
         return bool(select.select([self._descriptor], [], [], timeout)[0])

@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from vaelocity import rows as _rows
-from vaelocity.record_batch import FLAGS, default_threshold, output_schema, score_batch
+from vaelocity.record_batch import FLAGS, output_schema, score_batch, threshold_value
 from vaelocity.scorer import Scorer
+from vaelocity.threshold import Threshold
 
 __all__ = ["Scored", "StreamScorer"]
 
@@ -33,13 +34,13 @@ class StreamScorer:
         self,
         scorer: Scorer,
         *,
-        threshold: float | None = None,
+        threshold: float | str | Threshold | None = None,
         columns: Sequence[str] = (),
         accepted_only: bool = False,
     ) -> None:
         """The arguments are score_batch's."""
         self.scorer = scorer
-        self.threshold = default_threshold(scorer) if threshold is None else threshold
+        self.threshold = threshold_value(scorer, threshold)
         if accepted_only and self.threshold is None:
             raise ValueError("accepted_only: needs a threshold, the model has none of its own")
         self.columns, self.accepted_only = list(columns), accepted_only
