@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,14 @@ from vaelocity.threshold import Threshold
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["FLAGS", "output_schema", "score_batch", "sparse_flags", "threshold_value"]
+__all__ = [
+    "FLAGS",
+    "model_metadata",
+    "output_schema",
+    "score_batch",
+    "sparse_flags",
+    "threshold_value",
+]
 
 FLAGS = {"nan": 1, "saturated": 2}
 """The bits of the column `flags`: see Scorer.flags."""
@@ -87,7 +94,7 @@ def output_schema(
         if name in {field.name for field in made}:
             raise ValueError(f"columns: {name!r} is the name of a column that scoring adds")
     passed = [given.field(name) for name in columns]
-    return pa.schema([*passed, *made], metadata=_model_metadata(scorer, threshold))
+    return pa.schema([*passed, *made], metadata=model_metadata(scorer, threshold))
 
 
 def threshold_value(scorer: Scorer, threshold: float | str | Threshold | None) -> float | None:
@@ -117,7 +124,8 @@ def sparse_flags(
     return flags
 
 
-def _model_metadata(scorer: Scorer, threshold: float | None) -> Mapping[str, str]:
+def model_metadata(scorer: Scorer, threshold: float | None) -> dict[str, str]:
+    """What files and messages of scores say of the model that made them."""
     found = {"vaelocity.fingerprint": scorer.fingerprint, "vaelocity.kind": scorer.kind}
     if threshold is not None:
         found["vaelocity.threshold"] = repr(threshold)

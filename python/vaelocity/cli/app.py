@@ -12,6 +12,7 @@ from vaelocity.cli.drift import drift
 from vaelocity.cli.faults import faults
 from vaelocity.cli.fit import fit
 from vaelocity.cli.inspect import inspect
+from vaelocity.cli.merge import merge
 from vaelocity.cli.overlap import overlap
 from vaelocity.cli.score import score
 from vaelocity.cli.stream import stream
@@ -54,5 +55,7 @@ def root(
     """
 
 
-for command in (demo, fit, score, stream, threshold, overlap, drift, faults, inspect, verify):
+for command in (
+    demo, fit, score, merge, stream, threshold, overlap, drift, faults, inspect, verify,
+):  # fmt: skip
     app.command()(command)

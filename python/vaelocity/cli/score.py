@@ -21,6 +21,8 @@ from vaelocity.cli.console import CommandError
 from vaelocity.cli.score_loop import Counts, Cut, ScoreLoop
 from vaelocity.cli.top import Top, explain, top_table
 from vaelocity.cli.writers import ScoreWriter, check_target
+from vaelocity.cluster.shards import SHARD, Shard
+from vaelocity.record_batch import model_metadata
 
 
 class FailOn(StrEnum):
@@ -50,6 +52,14 @@ def score(
     top: Annotated[
         int, typer.Option("--top", min=0, help="Show the N most anomalous events.", metavar="N")
     ] = 0,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="I/N",
+            help="Score only share I, from 0, of N; see merge.",
+        ),
+    ] = None,
     label: options.Label = None,
     threads: options.Threads = None,
     batch_size: Annotated[
@@ -75,7 +85,12 @@ def score(
         raise CommandError("--json and -o - both want stdout; choose one")
     if output != "-":
         options.check_output(Path(output))
+    part = None if shard is None else Shard.parse(shard)
+    if part is not None and Path(output).suffix.lower() not in (".parquet", ".pq"):
+        raise CommandError(f"--output {output}: --shard needs a Parquet file")
     reading = options.Reading(key, file_format, header, delimiter)
+    if part is not None:
+        data = [str(file.path) for file in part.of(reading.files(data))]
     scorer = vaelocity.load(bundle, kind=kind)
     stream = ScoreLoop(scorer, choose_cut(scorer, threshold), threads or options.cores(), Top(top))
     found = layout(data, reading, label)
@@ -83,7 +98,7 @@ def score(
     batches = events.batches(
         data, rows=batch_size, features=names, label=label, **reading.arguments()
     )
-    _run(stream, batches, output, found, with_label=label is not None)
+    _run(stream, batches, output, found, part, with_label=label is not None)
     _report(stream, _explained(stream, bundle), output, as_json)
     _finish(stream.counts, fail_on)
 
@@ -120,10 +135,12 @@ def _run(
     batches: Iterator[events.Table],
     output: str,
     found: Layout,
+    part: Shard | None,
     *,
     with_label: bool,
 ) -> None:
     start = time.perf_counter()
+    histogram = vaelocity.ScoreHistogram(stream.scorer.kind, stream.scorer.identity)
     progress: Progress = console.event_progress()
     with ScoreWriter(output) as writer, progress:
         task = progress.add_task("scoring", total=found.rows)
@@ -132,10 +149,27 @@ def _run(
             if not with_label:
                 columns.pop("label", None)
             writer.write(columns)
+            if part is not None:
+                histogram.update(columns["score"])
             progress.advance(task, len(table))
         if stream.counts.rows == 0:
             raise CommandError("the data hold no rows")
+        if part is not None:
+            writer.metadata.update(_shard_metadata(stream, part, histogram))
     stream.counts.seconds = time.perf_counter() - start
+
+
+def _shard_metadata(
+    stream: ScoreLoop, part: Shard, histogram: vaelocity.ScoreHistogram
+) -> dict[str, str]:
+    from vaelocity.cluster.merge import histogram_metadata
+
+    threshold = None if stream.cut is None else stream.cut.value
+    return {
+        SHARD: str(part),
+        **model_metadata(stream.scorer, threshold),
+        **histogram_metadata(histogram),
+    }
 
 
 def _explained(stream: ScoreLoop, bundle: Path) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,6 @@ Position = tuple[str, int, int]
 
 _AT_ONCE = 1000
 _WAKE_SECONDS = 0.1
-_COMMIT_SECONDS = 10.0
 # A broker takes messages up to 1 MB unless told otherwise; this leaves room for the frame.
 _MESSAGE_BYTES = 900_000
 
@@ -52,13 +52,14 @@ class KafkaSource:
         settings["enable.auto.commit"] = False
         self._fatal: Any = None
         settings["error_cb"] = self._failed
-        settings["on_commit"] = self._committed
-        self._commits_sent = self._commits_done = 0
+        self._done: deque[Position] = deque()
+        self._member: Any = None
         self._consumer = self._kafka.Consumer(settings)
         self._consumer.subscribe([topic])
         self._stopped = self._closed = False
 
     def poll(self, timeout: float) -> Sequence[Message] | None:
+        self._commit_done()
         if self._stopped:
             return None
         # The first message is worth waiting for; consume(many, timeout) would wait for all of them.
@@ -67,6 +68,8 @@ class KafkaSource:
             received += self._consumer.consume(_AT_ONCE - 1, 0)
         if self._fatal is not None:
             raise StreamError(f"{self.name}: {self._fatal.str()}")
+        if self._by_sink:
+            self._member = self._consumer.consumer_group_metadata()
         arrived = time.perf_counter()
         return [self._message(one, arrived) for one in received if self._is_message(one)]
 
@@ -74,11 +77,8 @@ class KafkaSource:
         self._stopped = True
 
     def commit(self, positions: Sequence[Position]) -> None:
-        if not positions or self._by_sink:
-            return
-        self._commits_sent += 1
-        # Not synchronous: that waits as long as another thread is within consume().
-        self._consumer.commit(offsets=self.offsets(positions), asynchronous=True)
+        if not self._by_sink:
+            self._done.extend(positions)
 
     def offsets(self, positions: Sequence[Position]) -> list[Any]:
         """What to go on with after these messages, for every partition."""
@@ -90,15 +90,13 @@ class KafkaSource:
 
     def group_metadata(self) -> Any:
         """What a transactional producer needs to commit in the name of this consumer."""
-        return self._consumer.consumer_group_metadata()
+        return self._member
 
     def close(self) -> None:
         if self._closed:
             return
         self._closed = True
-        deadline = time.monotonic() + _COMMIT_SECONDS
-        while self._commits_done < self._commits_sent and time.monotonic() < deadline:
-            self._consumer.poll(_WAKE_SECONDS)  # delivers answers; what it gives is not committed
+        self._commit_done()
         self._consumer.close()
 
     def _is_message(self, received: Any) -> bool:
@@ -115,12 +113,20 @@ class KafkaSource:
         where = f"{topic}/{partition} offset {offset}"
         return Message.read(received.value() or b"", arrived, where, (topic, partition, offset))
 
-    def _committed(self, error: Any, parts: list[Any]) -> None:
-        """After a rebalance a partition is another member's, which scores these events again."""
-        self._commits_done += 1
-        bad = next((part.error for part in parts if part.error is not None), error)
-        if bad is not None:
-            log.warning("%s: offsets not committed: %s", self.name, bad.str())
+    def _commit_done(self) -> None:
+        """Commit what is done. In the thread that consumes: while another one is within consume(),
+        a commit of confluent-kafka waits for it, for ever if it consumes again and again."""
+        positions = [self._done.popleft() for _ in range(len(self._done))]
+        if not positions:
+            return
+        # After a rebalance a partition is another member's, which scores these events again.
+        try:
+            parts = self._consumer.commit(offsets=self.offsets(positions), asynchronous=False)
+        except self._kafka.KafkaException as error:
+            log.warning("%s: offsets not committed: %s", self.name, error.args[0].str())
+            return
+        for cause in {part.error.str() for part in parts if part.error is not None}:
+            log.warning("%s: offsets not committed: %s", self.name, cause)
 
     def _failed(self, error: Any) -> None:
         """librdkafka reconnects by itself; only what it calls fatal ends the stream."""

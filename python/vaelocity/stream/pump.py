@@ -118,7 +118,7 @@ class Pump:
         """Source to queue; a failure is kept for the writer, after all that came before it."""
         try:
             for micro in gather(self.source, self._rows, self._latency, self._refuse):
-                scored = None if micro.refused else pool.submit(self._score, micro)
+                scored = None if micro.refused else pool.submit(self._score, micro, self.scorer)
                 if not self._put((micro, scored)):
                     return
         except BaseException as error:
@@ -128,8 +128,8 @@ class Pump:
     def _refuse(self, batch: Any) -> str:
         return self.scorer.refuse(batch)
 
-    def _score(self, micro: MicroBatch) -> Scored:
-        return self.scorer(micro.batch)
+    def _score(self, micro: MicroBatch, scorer: StreamScorer) -> Scored:
+        return scorer(micro.batch)
 
     def _put(self, item: Item | None) -> bool:
         while not self._abort.is_set():

@@ -47,6 +47,15 @@ class StreamScorer:
         self._known: pa.Schema | None = None
         self._passed: pa.Schema | None = None
 
+    def continues(self, other: StreamScorer) -> None:
+        """Take over from another model in mid-stream: the columns of the result stay as they are.
+
+        Raises ValueError where only one of them has a threshold: a column would come or go.
+        """
+        if (self.threshold is None) != (other.threshold is None):
+            raise ValueError("a column `anomalous` would come or go: only one has a threshold")
+        self._passed = other._passed
+
     def refuse(self, batch: pa.RecordBatch) -> str:
         """Why the batch cannot be scored; "" if it can.
 
