@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from vaelocity._core import BundleError, __version__
 from vaelocity.histogram import ScoreHistogram
+from vaelocity.record_batch import score_batch
 from vaelocity.scorer import Scorer, load
 from vaelocity.threshold import Threshold, threshold_for
 
@@ -30,6 +31,7 @@ __all__ = [
     "data",
     "load",
     "models",
+    "score_batch",
     "threshold_for",
 ]
 

@@ -12,8 +12,10 @@ from vaelocity.cli.drift import drift
 from vaelocity.cli.faults import faults
 from vaelocity.cli.fit import fit
 from vaelocity.cli.inspect import inspect
+from vaelocity.cli.merge import merge
 from vaelocity.cli.overlap import overlap
 from vaelocity.cli.score import score
+from vaelocity.cli.stream import stream
 from vaelocity.cli.threshold import threshold
 from vaelocity.cli.verify import verify
 
@@ -53,5 +55,7 @@ def root(
     """
 
 
-for command in (demo, fit, score, threshold, overlap, drift, faults, inspect, verify):
+for command in (
+    demo, fit, score, merge, stream, threshold, overlap, drift, faults, inspect, verify,
+):  # fmt: skip
     app.command()(command)

@@ -12,7 +12,7 @@ import typer
 import vaelocity
 from vaelocity.cli import console, demo_tables, options, race, study
 from vaelocity.cli.console import CommandError
-from vaelocity.cli.stream import Counts, Cut, Stream, repeated
+from vaelocity.cli.score_loop import Counts, Cut, ScoreLoop, repeated
 from vaelocity.cli.tensors import TensorFile
 from vaelocity.cli.top import Top, explain
 from vaelocity.cli.torch_threads import torch_threads
@@ -132,7 +132,7 @@ def score_stream(
     scorer = model.scorer("reconstruction")
     threshold = model.trained.threshold
     assert threshold is not None
-    stream = Stream(scorer, Cut(float(threshold.value), threshold.name), threads, Top(TOP))
+    stream = ScoreLoop(scorer, Cut(float(threshold.value), threshold.name), threads, Top(TOP))
     start = time.perf_counter()
     with console.event_progress() as progress:
         task = progress.add_task("scoring", total=rows)
@@ -140,7 +140,7 @@ def score_stream(
             stream.columns(table)
             progress.advance(task, len(table))
     stream.counts.seconds = time.perf_counter() - start
-    first_pass = Stream(scorer, None, threads, Top(TOP))
+    first_pass = ScoreLoop(scorer, None, threads, Top(TOP))
     first_pass.columns(jets)
     return stream.counts, explain(first_pass.top, scorer, scorer.feature_names)
 

@@ -15,7 +15,7 @@ from vaelocity import data as events
 from vaelocity.cli import console, options
 from vaelocity.cli.console import CommandError
 from vaelocity.cli.rows import Rows, choose_rows
-from vaelocity.cli.stream import label_values
+from vaelocity.cli.score_loop import label_values
 from vaelocity.cli.training import DEFAULT_FPR, Plan, Trained, train
 from vaelocity.report.metrics import Estimate, auc
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from vaelocity.cli.console import CommandError
+from vaelocity.data.files import File, find_files
+from vaelocity.data.source import Options
 
 Bundle = Annotated[Path, typer.Argument(metavar="MODEL.vael", help="A model file made by `fit`.")]
 Data = Annotated[
@@ -86,6 +89,10 @@ class Reading:
 
     def arguments(self) -> dict[str, Any]:
         return asdict(self)
+
+    def files(self, data: Sequence[str]) -> list[File]:
+        """The files that DATA names, in order."""
+        return find_files(data, Options(self.key, self.header, self.delimiter), self.format)
 
 
 _PANEL = "Reading DATA"

@@ -25,7 +25,7 @@ class Format(Protocol):
     """One open output in one format. Columns of every call have the names of the first call."""
 
     def write(self, columns: Columns) -> None: ...
-    def close(self) -> None: ...
+    def close(self, metadata: Mapping[str, str]) -> None: ...
 
 
 class _ArrowTables:
@@ -41,9 +41,13 @@ class _ArrowTables:
             self._writer = self._open(table.schema)
         self._writer.write_table(table)
 
-    def close(self) -> None:
+    def close(self, metadata: Mapping[str, str]) -> None:
         if self._writer is not None:
+            self._note(metadata)
             self._writer.close()
+
+    def _note(self, metadata: Mapping[str, str]) -> None:
+        """Into the file, where the format has a place for it."""
 
     def _open(self, schema: Any) -> Any:
         raise NotImplementedError
@@ -56,6 +60,9 @@ class ParquetFormat(_ArrowTables):
         import pyarrow.parquet as pq
 
         return pq.ParquetWriter(self._handle, schema, compression="zstd", use_dictionary=["label"])
+
+    def _note(self, metadata: Mapping[str, str]) -> None:
+        self._writer.add_key_value_metadata(dict(metadata))
 
 
 class ArrowFormat(_ArrowTables):
@@ -82,7 +89,7 @@ class CsvFormat:
         pyarrow.csv.write_csv(table, self._handle, options)
         self._header = False
 
-    def close(self) -> None:
+    def close(self, metadata: Mapping[str, str]) -> None:
         self._handle.flush()
 
 
@@ -107,7 +114,7 @@ class NumpyFormat:
         self._handle.write(records.tobytes())
         self._n += n
 
-    def close(self) -> None:
+    def close(self, metadata: Mapping[str, str]) -> None:
         if self._dtype is None:
             return
         end = self._handle.tell()
@@ -136,10 +143,14 @@ _FORMATS: dict[str, Callable[[IO[bytes]], Format]] = {
 
 
 class ScoreWriter(AbstractContextManager["ScoreWriter"]):
-    """Writes columns to `target`: a path, by its suffix, or "-" for CSV on stdout."""
+    """Writes columns to `target`: a path, by its suffix, or "-" for CSV on stdout.
+
+    metadata: what a Parquet file says of itself beside its schema; filled in until the end.
+    """
 
     def __init__(self, target: str) -> None:
         self.target = target
+        self.metadata: dict[str, str] = {}
         self._final: Path | None = None
         if target == "-":
             self._handle: IO[bytes] = sys.stdout.buffer
@@ -165,11 +176,11 @@ class ScoreWriter(AbstractContextManager["ScoreWriter"]):
     ) -> None:
         if self._final is None:
             if error is None:
-                self._format.close()
+                self._format.close(self.metadata)
             return
         try:
             if error is None:
-                self._format.close()
+                self._format.close(self.metadata)
                 self._handle.close()
                 os.replace(self._partial, self._final)
         finally:
