@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <limits>
 #include <new>
 
 VAEL_DECLARE_TABLES(vael::ScoreTable, vael_score_table);
@@ -242,6 +243,23 @@ void read_conformance(const BundleFile &file, const Network &net, Conformance &c
   conformance.scores = copy<float>(scores, static_cast<size_t>(n));
 }
 
+std::vector<Threshold> read_thresholds(const json &metadata, const std::string &kind) {
+  std::vector<Threshold> thresholds;
+  if (!metadata.contains("thresholds"))
+    return thresholds;
+  for (const json &entry : metadata["thresholds"]) {
+    if (entry.at("kind").get<std::string>() != kind)
+      continue;
+    const auto name = entry.at("name").get<std::string>();
+    const double value = entry.at("value").get<double>();
+    if (!(std::fabs(value) <= std::numeric_limits<float>::max()) ||
+        static_cast<double>(static_cast<float>(value)) != value)
+      fail("thresholds: the value of " + name + " is no finite float32");
+    thresholds.push_back({name, static_cast<float>(value)});
+  }
+  return thresholds;
+}
+
 } // namespace
 
 Arena::Arena(size_t floats)
@@ -268,6 +286,7 @@ std::unique_ptr<Model> build_model(const BundleFile &file, const std::string &ki
     Network net = read_network(file, kind);
     model->kind = net.kind_name;
     read_conformance(file, net, model->conformance);
+    model->thresholds = read_thresholds(file.metadata(), model->kind);
     prune(net);
     pack_network(net, *model);
     return model;
