@@ -97,7 +97,7 @@ vael_status decide(const vael_model *model, size_t threshold, const vael::Rows &
     return status;
   const float value = model->model->thresholds[threshold].value;
   for (size_t i = 0; i < n; ++i)
-    anomalous[i] = !(scores[i] <= value);
+    anomalous[i] = !__builtin_islessequal(scores[i], value); // quiet: <= raises on a NaN
   return VAEL_OK;
 }
 

@@ -50,7 +50,8 @@ void expect(bool good, const std::string &what) {
 
 /// Values that need no library and differ everywhere.
 float value(size_t i) {
-  return static_cast<float>(static_cast<int>(i * 2654435761u >> 20) - 2048) / 512;
+  return static_cast<float>(static_cast<int>(static_cast<uint32_t>(i) * 2654435761u >> 20) - 2048) /
+         512;
 }
 
 struct Workspace {

@@ -5,6 +5,7 @@
     vaelocity score M.vael DATA -o S.parquet score events
     vaelocity inspect M.vael                 what a model file holds
     vaelocity verify M.vael                  is a model file intact, and does it score as it did
+    vaelocity export M.vael --header M.hpp   the model as one C++ header that needs no library
 
 Results go to stdout, messages and progress to stderr. An error is one line. Exit codes:
 

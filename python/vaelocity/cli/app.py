@@ -8,6 +8,7 @@ import typer
 
 from vaelocity.cli.console import out
 from vaelocity.cli.demo import demo
+from vaelocity.cli.export import export
 from vaelocity.cli.fit import fit
 from vaelocity.cli.inspect import inspect
 from vaelocity.cli.score import score
@@ -49,5 +50,5 @@ def root(
     """
 
 
-for command in (demo, fit, score, inspect, verify):
+for command in (demo, fit, score, inspect, verify, export):
     app.command()(command)
