@@ -88,17 +88,12 @@ vael_status score(const vael_model *model, const vael::Rows &rows, size_t n, voi
 
 vael_status decide(const vael_model *model, size_t threshold, const vael::Rows &rows, size_t n,
                    void *workspace, float *scores, uint8_t *flags, uint8_t *anomalous) noexcept {
-  if (!model || !anomalous)
+  if (!model || (!anomalous && n))
     return VAEL_ERROR_ARGUMENT;
   if (threshold >= model->model->thresholds.size())
     return VAEL_ERROR_THRESHOLD;
-  const vael_status status = score(model, rows, n, workspace, {scores, flags, nullptr});
-  if (status != VAEL_OK)
-    return status;
   const float value = model->model->thresholds[threshold].value;
-  for (size_t i = 0; i < n; ++i)
-    anomalous[i] = !__builtin_islessequal(scores[i], value); // quiet: <= raises on a NaN
-  return VAEL_OK;
+  return score(model, rows, n, workspace, {scores, flags, nullptr, anomalous, value});
 }
 
 } // namespace

@@ -62,6 +62,14 @@ float element(const float *p, size_t i) {
   return value;
 }
 
+/// A number that is a finite float32: a double beyond would be undefined behaviour to convert.
+float read_float(const json &object, const char *key, float otherwise, const std::string &where) {
+  const double value = object.value(key, static_cast<double>(otherwise));
+  if (!(std::fabs(value) <= std::numeric_limits<float>::max()))
+    fail(where + ": " + key + " is no finite float32");
+  return static_cast<float>(value);
+}
+
 Dense read_dense(const BundleFile &file, const json &step, const std::string &where, int in) {
   if (const auto op = step.at("op").get<std::string>(); op != "dense")
     fail(where + ": unknown step \"" + op + "\"");
@@ -76,7 +84,7 @@ Dense read_dense(const BundleFile &file, const json &step, const std::string &wh
   if (activation == activations.end())
     fail(where + ": unknown activation \"" + name + "\"");
   return {in,           static_cast<int>(out), floats(weight),
-          floats(bias), activation->second,    step.value("slope", 0.01f)};
+          floats(bias), activation->second,    read_float(step, "slope", 0.01f, where)};
 }
 
 std::vector<Dense> read_layers(const BundleFile &file, const char *part, int in) {
@@ -92,7 +100,7 @@ std::vector<Dense> read_layers(const BundleFile &file, const char *part, int in)
 void read_preprocessing(const BundleFile &file, Network &net) {
   const json &steps = file.metadata().at("preprocess");
   if (steps.size() != 1 || steps[0].at("op") != "standardize")
-    fail("preprocess: expected one step \"standardize\", got " + steps.dump());
+    fail("preprocess: expected one step \"standardize\" and nothing else");
   net.mean = floats(file.tensor(steps[0].at("mean").get<std::string>(), "F32", {net.n_features}));
   net.scale = floats(file.tensor(steps[0].at("scale").get<std::string>(), "F32", {net.n_features}));
   for (int j = 0; j < net.n_features; ++j)
@@ -108,7 +116,7 @@ void read_score(const BundleFile &file, const std::string &wanted, Network &net)
   if (kind == kinds.end())
     fail("score: unknown kind \"" + net.kind_name + "\"", VAEL_ERROR_KIND);
   net.kind = kind->second;
-  net.beta = score.value("beta", 1.0f);
+  net.beta = read_float(score, "beta", 1.0f, "score");
   if (const auto loss = score.value("loss", "squared_error"); loss != "squared_error")
     fail("score: unknown loss \"" + loss + "\"");
   const bool needs_logvar =
@@ -140,9 +148,10 @@ Network read_network(const BundleFile &file, const std::string &kind) {
   if (latent_kind != "point" && latent_kind != "gaussian")
     fail("latent: unknown kind \"" + latent_kind + "\"");
   net.gaussian = latent_kind == "gaussian";
-  net.latent = latent.at("size").get<int>();
-  if (net.latent < 1 || net.latent > widest_layer)
-    fail("latent: a size of " + std::to_string(net.latent));
+  const json &size = latent.at("size");
+  if (!size.is_number_integer() || size.get<int64_t>() < 1 || size.get<int64_t>() > widest_layer)
+    fail("latent: the size is no integer from 1 to " + std::to_string(widest_layer));
+  net.latent = size.get<int>();
   read_preprocessing(file, net);
   net.encoder = read_layers(file, "encoder", net.n_features);
   net.decoder = read_layers(file, "decoder", net.latent);

@@ -48,6 +48,8 @@ void write(const Plan &plan, const Results &results, size_t row, float reconstru
   results.scores[row] = saturate(score, finite);
   if (results.flags)
     results.flags[row] = !finite ? flag_nonfinite : score <= FLT_MAX ? 0 : flag_saturated;
+  if (results.anomalous)
+    results.anomalous[row] = !(results.scores[row] <= results.threshold);
 }
 
 /// 1/2 (y_j - x_j)^2 of one row; x and y hold feature j at j * stride.
