@@ -16,7 +16,7 @@ from vaelocity.bundle import read_bundle, write_bundle
 
 
 def test_no_damage_crashes_the_reader(sanitized: Path, tmp_path: Path) -> None:
-    """Under the address and undefined-behaviour sanitizers; the checksum is made right each time."""
+    """Under the address and undefined-behaviour sanitizers; each time with the right checksum."""
     corpus = tmp_path / "corpus"
     run(sys.executable, ROOT / "tests" / "cpp" / "fuzz" / "corpus.py", corpus)
     inputs = sorted(corpus.iterdir())
