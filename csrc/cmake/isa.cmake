@@ -11,12 +11,12 @@ elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64|ARM64")
 else()
   set(VAELOCITY_ISAS generic)
 endif()
-set(VAELOCITY_ISA_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma)
+set(VAELOCITY_ISA_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   # GCC 12 warns of its own avx512fintrin.h (GCC PR 105593).
   list(APPEND VAELOCITY_ISA_FLAGS_avx512 -Wno-maybe-uninitialized -Wno-uninitialized)
 endif()
-set(VAELOCITY_ISA_FLAGS_avx2 -mavx2 -mfma)
+set(VAELOCITY_ISA_FLAGS_avx2 -mavx2 -mfma -mf16c)
 set(VAELOCITY_ISA_FLAGS_neon "")
 set(VAELOCITY_ISA_FLAGS_generic "")
 
@@ -25,7 +25,7 @@ set(VAELOCITY_ISA_FLAGS_generic "")
 option(VAELOCITY_EMULATE_AVX512 "Tests only: emulate AVX-512 with AVX2" OFF)
 if(VAELOCITY_EMULATE_AVX512)
   set(VAELOCITY_ISA_FLAGS_avx512
-    -mavx2 -mfma -isystem ${CMAKE_CURRENT_SOURCE_DIR}/tests/cpp/emulate)
+    -mavx2 -mfma -mf16c -isystem ${CMAKE_CURRENT_SOURCE_DIR}/tests/cpp/emulate)
 endif()
 
 function(vaelocity_add_isa_sources target)

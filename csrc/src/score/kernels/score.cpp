@@ -6,9 +6,9 @@
 
 #include "score/kernels/dense.h"
 #include "score/kernels/input.h"
-#include "score/kernels/terms.h"
 #include "score/plan.h"
 #include "simd/float_mode.h"
+#include "simd/terms.h"
 
 #include <float.h>
 
