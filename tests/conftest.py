@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from building import library, sanitized_library
 
 from vaelocity import _core
 from vaelocity.bundle import read_bundle, write_bundle
@@ -151,3 +152,38 @@ def _exact_score(path: Path, rows: np.ndarray, kind: str) -> np.ndarray:
 def exact_score() -> Callable[[Path, np.ndarray, str], np.ndarray]:
     """exact_score(path, rows, kind): the score in float64 NumPy, from the file alone."""
     return _exact_score
+
+
+@pytest.fixture
+def bundles(make_bundle: Callable[..., Path]) -> list[Path]:
+    """Networks of every activation, with widths on both sides of every vector's."""
+    return [
+        make_bundle([59, 64, 32, 16]),
+        make_bundle([57, 32, 16, 3], gaussian=True, activation="tanh"),
+        make_bundle([1, 1]),
+        make_bundle([17, 5, 2], gaussian=True, activation="gelu"),
+        make_bundle([130, 70, 20], activation="elu"),
+        make_bundle([16, 33, 7], activation="sigmoid"),
+        make_bundle([64, 31, 15], gaussian=True, activation="silu"),
+        make_bundle([3, 100, 49], activation="leaky_relu"),
+    ]
+
+
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an ordinary build: the static library and the C++ tests."""
+    return library(
+        tmp_path_factory.mktemp("plain"),
+        f"-DCMAKE_INSTALL_PREFIX={tmp_path_factory.mktemp('prefix')}",
+        "-DCMAKE_INSTALL_LIBDIR=lib",
+    )
+
+
+@pytest.fixture(scope="session")
+def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A build under the address and undefined-behaviour sanitizers. Where the machine has no
+    AVX-512 but SIMDe is installed, with the AVX-512 unit run on an emulation of it."""
+    options = []
+    if "avx512" not in _core.available_isas() and Path("/usr/include/simde/x86/avx512.h").exists():
+        options.append("-DVAELOCITY_EMULATE_AVX512=ON")
+    return sanitized_library(tmp_path_factory.mktemp("sanitized"), "address,undefined", *options)

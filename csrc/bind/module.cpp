@@ -8,4 +8,5 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   m.attr("__version__") = VAELOCITY_VERSION;
   bind_histogram(m);
   bind_model(m);
+  bind_ops(m);
 }

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <limits>
 #include <new>
 
 VAEL_DECLARE_TABLES(vael::ScoreTable, vael_score_table);
@@ -61,6 +62,14 @@ float element(const float *p, size_t i) {
   return value;
 }
 
+/// A number that is a finite float32: a double beyond would be undefined behaviour to convert.
+float read_float(const json &object, const char *key, float otherwise, const std::string &where) {
+  const double value = object.value(key, static_cast<double>(otherwise));
+  if (!(std::fabs(value) <= std::numeric_limits<float>::max()))
+    fail(where + ": " + key + " is no finite float32");
+  return static_cast<float>(value);
+}
+
 Dense read_dense(const BundleFile &file, const json &step, const std::string &where, int in) {
   if (const auto op = step.at("op").get<std::string>(); op != "dense")
     fail(where + ": unknown step \"" + op + "\"");
@@ -75,7 +84,7 @@ Dense read_dense(const BundleFile &file, const json &step, const std::string &wh
   if (activation == activations.end())
     fail(where + ": unknown activation \"" + name + "\"");
   return {in,           static_cast<int>(out), floats(weight),
-          floats(bias), activation->second,    step.value("slope", 0.01f)};
+          floats(bias), activation->second,    read_float(step, "slope", 0.01f, where)};
 }
 
 std::vector<Dense> read_layers(const BundleFile &file, const char *part, int in) {
@@ -91,7 +100,7 @@ std::vector<Dense> read_layers(const BundleFile &file, const char *part, int in)
 void read_preprocessing(const BundleFile &file, Network &net) {
   const json &steps = file.metadata().at("preprocess");
   if (steps.size() != 1 || steps[0].at("op") != "standardize")
-    fail("preprocess: expected one step \"standardize\", got " + steps.dump());
+    fail("preprocess: expected one step \"standardize\" and nothing else");
   net.mean = floats(file.tensor(steps[0].at("mean").get<std::string>(), "F32", {net.n_features}));
   net.scale = floats(file.tensor(steps[0].at("scale").get<std::string>(), "F32", {net.n_features}));
   for (int j = 0; j < net.n_features; ++j) {
@@ -111,10 +120,7 @@ void read_score(const BundleFile &file, const std::string &wanted, Network &net)
   if (kind == kinds.end())
     fail("score: unknown kind \"" + net.kind_name + "\"", VAEL_ERROR_KIND);
   net.kind = kind->second;
-  const json beta = score.value("beta", json(1.0));
-  net.beta = beta.is_number() ? beta.get<float>() : NAN;
-  if (!std::isfinite(net.beta))
-    fail("score: expected a finite number as beta, got " + beta.dump());
+  net.beta = read_float(score, "beta", 1.0f, "score");
   if (const auto loss = score.value("loss", "squared_error"); loss != "squared_error")
     fail("score: unknown loss \"" + loss + "\"");
   const bool needs_logvar =
@@ -150,9 +156,10 @@ Network read_network(const BundleFile &file, const std::string &kind) {
   if (latent_kind != "point" && latent_kind != "gaussian")
     fail("latent: unknown kind \"" + latent_kind + "\"");
   net.gaussian = latent_kind == "gaussian";
-  net.latent = latent.at("size").get<int>();
-  if (net.latent < 1 || net.latent > widest_layer)
-    fail("latent: a size of " + std::to_string(net.latent));
+  const json &size = latent.at("size");
+  if (!size.is_number_integer() || size.get<int64_t>() < 1 || size.get<int64_t>() > widest_layer)
+    fail("latent: the size is no integer from 1 to " + std::to_string(widest_layer));
+  net.latent = size.get<int>();
   read_preprocessing(file, net);
   net.encoder = read_layers(file, "encoder", net.n_features);
   net.decoder = read_layers(file, "decoder", net.latent);
@@ -253,6 +260,23 @@ void read_conformance(const BundleFile &file, const Network &net, Conformance &c
   conformance.scores = copy<float>(scores, static_cast<size_t>(n));
 }
 
+std::vector<Threshold> read_thresholds(const json &metadata, const std::string &kind) {
+  std::vector<Threshold> thresholds;
+  if (!metadata.contains("thresholds"))
+    return thresholds;
+  for (const json &entry : metadata["thresholds"]) {
+    if (entry.at("kind").get<std::string>() != kind)
+      continue;
+    const auto name = entry.at("name").get<std::string>();
+    const double value = entry.at("value").get<double>();
+    if (!(std::fabs(value) <= std::numeric_limits<float>::max()) ||
+        static_cast<double>(static_cast<float>(value)) != value)
+      fail("thresholds: the value of " + name + " is no finite float32");
+    thresholds.push_back({name, static_cast<float>(value)});
+  }
+  return thresholds;
+}
+
 } // namespace
 
 Arena::Arena(size_t floats)
@@ -279,6 +303,7 @@ std::unique_ptr<Model> build_model(const BundleFile &file, const std::string &ki
     Network net = read_network(file, kind);
     model->kind = net.kind_name;
     read_conformance(file, net, model->conformance);
+    model->thresholds = read_thresholds(file.metadata(), model->kind);
     prune(net);
     pack_network(net, *model);
     return model;

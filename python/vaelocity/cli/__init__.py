@@ -7,6 +7,7 @@
     vaelocity stream M.vael -s S -t T        score a stream: files, pipes, Kafka, ZeroMQ
     vaelocity inspect M.vael                 what a model file holds
     vaelocity verify M.vael                  is a model file intact, and does it score as it did
+    vaelocity export M.vael --header M.hpp   the model as one C++ header that needs no library
 
 Results go to stdout, messages and progress to stderr. An error is one line. Exit codes:
 

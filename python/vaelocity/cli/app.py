@@ -9,6 +9,7 @@ import typer
 from vaelocity.cli.console import out
 from vaelocity.cli.demo import demo
 from vaelocity.cli.drift import drift
+from vaelocity.cli.export import export
 from vaelocity.cli.faults import faults
 from vaelocity.cli.fit import fit
 from vaelocity.cli.inspect import inspect
@@ -56,6 +57,6 @@ def root(
 
 
 for command in (
-    demo, fit, score, merge, stream, threshold, overlap, drift, faults, inspect, verify,
+    demo, fit, score, merge, stream, threshold, overlap, drift, faults, inspect, verify, export,
 ):  # fmt: skip
     app.command()(command)
