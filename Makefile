@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP := $(BIN)/python -m pip install --quiet
 SOURCES := $(shell git ls-files csrc kernels python CMakeLists.txt pyproject.toml README.md LICENSE 2>/dev/null)
 
-.PHONY: help demo test lint format bench wheel clean
+.PHONY: help demo test lint format bench fuzz wheel clean
 
 help:
 	@echo "make demo    train on the shipped jets, freeze, score a stream, write report.html"
@@ -16,6 +16,7 @@ help:
 	@echo "make lint    ruff, mypy on the installed wheel, clang-format"
 	@echo "make format  let ruff and clang-format rewrite the sources"
 	@echo "make bench   the benchmarks: checked first, then timed beside their peers"
+	@echo "make fuzz    libFuzzer over the reader of model files, for FUZZ_SECONDS (60); needs clang"
 	@echo "make wheel   dist/*.whl"
 
 .venv/made: constraints.txt
@@ -51,6 +52,20 @@ format: .venv/lint
 
 bench: .venv/bench
 	$(BIN)/python bench/bench_score.py
+	$(BIN)/python bench/bench_histogram.py
+
+# Starts from small models that are made anew and goes on from what build/corpus holds.
+FUZZ_SECONDS ?= 60
+FUZZ_CXX ?= $(firstword $(foreach v,22 21 20 19 18 17 16 15 14,$(shell command -v clang++-$(v))) clang++)
+fuzz: .venv/test
+	$(BIN)/python tests/cpp/fuzz/corpus.py build/corpus
+	$(BIN)/cmake -S . -B build/fuzz -DCMAKE_CXX_COMPILER=$(FUZZ_CXX) \
+	  -DCMAKE_BUILD_TYPE=RelWithDebInfo -DVAELOCITY_FUZZ=ON -DVAELOCITY_BUILD_TESTS=ON \
+	  -DVAELOCITY_BUILD_SHARED=OFF -DVAELOCITY_SANITIZE=address,undefined \
+	  -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
+	$(BIN)/cmake --build build/fuzz --target fuzz_bundle
+	build/fuzz/tests/cpp/fuzz_bundle -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=10 \
+	  -rss_limit_mb=4096 -artifact_prefix=build/fuzz/ build/corpus
 
 wheel: .venv/made
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

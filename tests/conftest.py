@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import score_reference
+from building import library, sanitized_library
 
 from vaelocity import _core
 from vaelocity.bundle import write_bundle
@@ -25,6 +27,22 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set VAELOCITY_DATA to its folder")
     return folder
+
+
+@pytest.fixture
+def one_torch_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """PyTorch computes with one thread, in processes made by the test as well.
+
+    The models of tests are too small to share out: threads would wait for each other most of the
+    time, above all where the machine has other work.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    yield
+    torch.set_num_threads(before)
 
 
 def random_network(
@@ -86,3 +104,44 @@ def make_bundle(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def exact_score() -> Callable[[Path, np.ndarray, str], np.ndarray]:
+    """exact_score(path, rows, kind): the score in float64 NumPy, from the file alone."""
+    return score_reference.score
+
+
+@pytest.fixture
+def bundles(make_bundle: Callable[..., Path]) -> list[Path]:
+    """Networks of every activation, with widths on both sides of every vector's."""
+    return [
+        make_bundle([59, 64, 32, 16]),
+        make_bundle([57, 32, 16, 3], gaussian=True, activation="tanh"),
+        make_bundle([1, 1]),
+        make_bundle([17, 5, 2], gaussian=True, activation="gelu"),
+        make_bundle([130, 70, 20], activation="elu"),
+        make_bundle([16, 33, 7], activation="sigmoid"),
+        make_bundle([64, 31, 15], gaussian=True, activation="silu"),
+        make_bundle([3, 100, 49], activation="leaky_relu"),
+    ]
+
+
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an ordinary build: the static library and the C++ tests."""
+    return library(
+        tmp_path_factory.mktemp("plain"),
+        f"-DCMAKE_INSTALL_PREFIX={tmp_path_factory.mktemp('prefix')}",
+        "-DCMAKE_INSTALL_LIBDIR=lib",
+    )
+
+
+@pytest.fixture(scope="session")
+def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A build under the address and undefined-behaviour sanitizers. Where the machine has no
+    AVX-512 but SIMDe is installed, with the AVX-512 unit run on an emulation of it."""
+    options = []
+    if "avx512" not in _core.available_isas() and Path("/usr/include/simde/x86/avx512.h").exists():
+        options.append("-DVAELOCITY_EMULATE_AVX512=ON")
+    return sanitized_library(tmp_path_factory.mktemp("sanitized"), "address,undefined", *options)

@@ -156,7 +156,9 @@ def test_the_command(make_bundle: Callable[..., Path], tmp_path: Path) -> None:
     from vaelocity.cli import main
 
     path = make_bundle([5, 4, 2])
-    assert main(["export-cubin", str(path), "sm_90", "-o", str(tmp_path), "--name", "toy"]) == 0
+    given = ["export", str(path), "--output-dir", str(tmp_path), "--namespace", "toy"]
+    assert main([*given, "--cubin", "sm_90"]) == 0
     names = ["toy.c", "toy.h", "toy_few.cubin", "toy_many.cubin"]
     assert sorted(file.name for file in tmp_path.glob("toy*")) == names
-    assert main(["export-cubin", str(path), "gfx942", "-o", str(tmp_path)]) == 2
+    assert main([*given, "--cubin", "gfx942"]) == 2
+    assert main(given) == 2

@@ -103,6 +103,8 @@ def test_score_histogram_has_one_shape_per_class_with_the_same_area() -> None:
     _, ax = plt.subplots()
     drawn = figures.score_histogram(NORMAL, SIGNAL, normal_name="quark", threshold=9.0, ax=ax)
     assert ax.get_xscale() == "log"
+    ax.figure.canvas.draw()
+    assert {"5", "10", "20"} <= {label.get_text() for label in ax.get_xticklabels()}
     areas = [
         float(np.sum(patch.get_data().values * np.diff(np.log10(patch.get_data().edges))))
         for patch in ax.patches
@@ -133,7 +135,10 @@ def test_latent_space_draws_every_class(latent: int) -> None:
     labels = np.repeat([0, 1, 2], 100)
     _, ax = plt.subplots()
     drawn = figures.latent_space(codes, labels, ["quark", "W", "top"], most=50, ax=ax)
-    assert [len(c.get_offsets()) for c in ax.collections] == [50, 50, 50]  # type: ignore[arg-type]
+    (dots,) = ax.collections
+    _, drawn_of = np.unique(dots.get_facecolor(), axis=0, return_counts=True)
+    assert drawn_of.tolist() == [50, 50, 50]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["quark", "W", "top"]
     assert ("principal" in ax.get_xlabel()) == (latent > 2)
     _check_axes(ax, drawn)
 

@@ -195,7 +195,7 @@ def test_load_refuses(make_bundle: MakeBundle, tmp_path: Path) -> None:
         vaelocity.load(path, kind="loudness")
     with pytest.raises(vaelocity.BundleError, match='instruction set "sse9"'):
         vaelocity.load(path, isa="sse9")
-    with pytest.raises(ValueError, match="backend: expected 'auto' or 'cpu', got 'tpu'"):
+    with pytest.raises(ValueError, match="backend: expected 'auto', 'cpu' or 'cuda', got 'tpu'"):
         vaelocity.load(path, backend="tpu")
 
 

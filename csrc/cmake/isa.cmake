@@ -6,16 +6,27 @@
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
   set(VAELOCITY_ISAS avx512 avx2 generic)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64|ARM64")
+  set(VAELOCITY_ISAS neon generic)
 else()
   set(VAELOCITY_ISAS generic)
 endif()
-set(VAELOCITY_ISA_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma)
+set(VAELOCITY_ISA_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   # GCC 12 warns of its own avx512fintrin.h (GCC PR 105593).
   list(APPEND VAELOCITY_ISA_FLAGS_avx512 -Wno-maybe-uninitialized -Wno-uninitialized)
 endif()
-set(VAELOCITY_ISA_FLAGS_avx2 -mavx2 -mfma)
+set(VAELOCITY_ISA_FLAGS_avx2 -mavx2 -mfma -mf16c)
+set(VAELOCITY_ISA_FLAGS_neon "")
 set(VAELOCITY_ISA_FLAGS_generic "")
+
+# For tests on a machine without AVX-512: its unit is compiled against an emulation of the intrinsics
+# by SIMDe (Debian's libsimde-dev), so that what it computes is tested and not only its grammar.
+option(VAELOCITY_EMULATE_AVX512 "Tests only: emulate AVX-512 with AVX2" OFF)
+if(VAELOCITY_EMULATE_AVX512)
+  set(VAELOCITY_ISA_FLAGS_avx512
+    -mavx2 -mfma -mf16c -isystem ${CMAKE_CURRENT_SOURCE_DIR}/tests/cpp/emulate)
+endif()
 
 function(vaelocity_add_isa_sources target)
   foreach(isa IN LISTS VAELOCITY_ISAS)

@@ -2,6 +2,7 @@
 
 option(VAELOCITY_WERROR "Warnings are errors" ON)
 set(VAELOCITY_SANITIZE "" CACHE STRING "Sanitizers to build with, for example address,undefined")
+option(VAELOCITY_FUZZ "Instrument for libFuzzer and build the fuzzer (Clang)" OFF)
 
 add_library(vaelocity_flags INTERFACE)
 target_compile_features(vaelocity_flags INTERFACE cxx_std_20)
@@ -17,4 +18,7 @@ if(VAELOCITY_SANITIZE)
   target_compile_options(vaelocity_flags INTERFACE
     -fsanitize=${VAELOCITY_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(vaelocity_flags INTERFACE -fsanitize=${VAELOCITY_SANITIZE})
+endif()
+if(VAELOCITY_FUZZ)
+  target_compile_options(vaelocity_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()

@@ -8,9 +8,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
-#include <iterator>
+#include <memory>
 #include <new>
+#include <string>
+#include <vector>
 
 struct vael_model {
   std::unique_ptr<vael::Model> model;
@@ -68,9 +69,19 @@ vael_model *load(const uint8_t *bytes, size_t size, const vael_load_options &opt
 }
 
 std::vector<uint8_t> read_file(const char *path) {
-  std::ifstream stream(path, std::ios::binary);
-  std::vector<uint8_t> bytes{std::istreambuf_iterator<char>(stream), {}};
-  if (!stream.is_open() || stream.bad())
+  constexpr size_t piece = size_t{1} << 20;
+  struct Close {
+    void operator()(std::FILE *file) const { std::fclose(file); }
+  };
+  const std::unique_ptr<std::FILE, Close> file(std::fopen(path, "rb"));
+  std::vector<uint8_t> bytes;
+  for (size_t read = piece; file && read == piece;) {
+    const size_t before = bytes.size();
+    bytes.resize(before + piece);
+    read = std::fread(bytes.data() + before, 1, piece, file.get());
+    bytes.resize(before + read);
+  }
+  if (!file || std::ferror(file.get()))
     vael::fail(std::string("cannot read the file: ") + std::strerror(errno), VAEL_ERROR_FILE);
   return bytes;
 }
@@ -86,7 +97,21 @@ vael_status score(const vael_model *model, const vael::Rows &rows, size_t n, voi
   return VAEL_OK;
 }
 
+vael_status decide(const vael_model *model, size_t threshold, const vael::Rows &rows, size_t n,
+                   void *workspace, float *scores, uint8_t *flags, uint8_t *anomalous) noexcept {
+  if (!model || (!anomalous && n))
+    return VAEL_ERROR_ARGUMENT;
+  if (threshold >= model->model->thresholds.size())
+    return VAEL_ERROR_THRESHOLD;
+  const float value = model->model->thresholds[threshold].value;
+  return score(model, rows, n, workspace, {scores, flags, nullptr, anomalous, value});
+}
+
 } // namespace
+
+const char *vael_version() { return VAELOCITY_VERSION; }
+
+uint32_t vael_abi_version() { return VAEL_ABI_VERSION; }
 
 const char *vael_status_message(vael_status status) {
   switch (status) {
@@ -108,6 +133,8 @@ const char *vael_status_message(vael_status status) {
     return "the bundle's own rows do not get the bundle's own scores";
   case VAEL_ERROR_MEMORY:
     return "out of memory";
+  case VAEL_ERROR_THRESHOLD:
+    return "the bundle has no such threshold for the score";
   }
   return "unknown status";
 }
@@ -175,6 +202,35 @@ vael_status vael_score_features_columns(const vael_model *model, const float *co
                                         ptrdiff_t stride, size_t n, void *workspace, float *scores,
                                         uint8_t *flags, float *features) {
   return score(model, {nullptr, 0, columns, stride}, n, workspace, {scores, flags, features});
+}
+
+size_t vael_threshold_count(const vael_model *model) {
+  return model ? model->model->thresholds.size() : 0;
+}
+
+vael_status vael_threshold_at(const vael_model *model, size_t index, vael_threshold *threshold) {
+  if (!model || !threshold || threshold->struct_size != sizeof(*threshold))
+    return VAEL_ERROR_ARGUMENT;
+  if (index >= model->model->thresholds.size())
+    return VAEL_ERROR_THRESHOLD;
+  const vael::Threshold &stored = model->model->thresholds[index];
+  *threshold = {sizeof(*threshold), stored.name.c_str(), stored.value};
+  return VAEL_OK;
+}
+
+vael_status vael_decide_rows(const vael_model *model, size_t threshold, const float *rows,
+                             ptrdiff_t row_stride, size_t n, void *workspace, float *scores,
+                             uint8_t *flags, uint8_t *anomalous) {
+  return decide(model, threshold, {rows, row_stride, nullptr, 0}, n, workspace, scores, flags,
+                anomalous);
+}
+
+vael_status vael_decide_columns(const vael_model *model, size_t threshold,
+                                const float *const *columns, ptrdiff_t stride, size_t n,
+                                void *workspace, float *scores, uint8_t *flags,
+                                uint8_t *anomalous) {
+  return decide(model, threshold, {nullptr, 0, columns, stride}, n, workspace, scores, flags,
+                anomalous);
 }
 
 vael_status vael_verify(const vael_model *model, char *message, size_t message_size) {

@@ -11,6 +11,8 @@ const char *isa_name(Isa isa) {
     return "avx512";
   case Isa::avx2:
     return "avx2";
+  case Isa::neon:
+    return "neon";
   case Isa::generic:
     return "generic";
   }
@@ -21,11 +23,18 @@ bool isa_available(Isa isa) {
   switch (isa) {
 #if defined(__x86_64__)
   case Isa::avx512:
+#if defined(VAEL_EMULATE_AVX512)
+    return isa_available(Isa::avx2);
+#endif
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("fma");
+           __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
   case Isa::avx2:
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+           __builtin_cpu_supports("f16c");
+#elif defined(__aarch64__)
+  case Isa::neon:
+    return true;
 #endif
   case Isa::generic:
     return true;

@@ -3,8 +3,8 @@
 
 namespace vael {
 
-enum class Isa { generic = 0, avx2 = 1, avx512 = 2 };
-constexpr int isa_count = 3;
+enum class Isa { generic = 0, neon = 1, avx2 = 2, avx512 = 3 };
+constexpr int isa_count = 4;
 
 const char *isa_name(Isa isa);
 
@@ -31,6 +31,11 @@ bool isa_select(const char *name, Isa *isa);
   ((isa) == ::vael::Isa::avx512 ? name##_avx512                                                    \
    : (isa) == ::vael::Isa::avx2 ? name##_avx2                                                      \
                                 : name##_generic)
+#elif defined(__aarch64__)
+#define VAEL_DECLARE_TABLES(Type, name)                                                            \
+  extern "C" const Type name##_generic;                                                            \
+  extern "C" const Type name##_neon
+#define VAEL_TABLE(name, isa) ((isa) == ::vael::Isa::neon ? name##_neon : name##_generic)
 #else
 #define VAEL_DECLARE_TABLES(Type, name) extern "C" const Type name##_generic
 #define VAEL_TABLE(name, isa) (static_cast<void>(isa), name##_generic)

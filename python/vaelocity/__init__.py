@@ -14,12 +14,26 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from vaelocity._core import BundleError, __version__
+from vaelocity.histogram import ScoreHistogram
+from vaelocity.record_batch import score_batch
 from vaelocity.scorer import Scorer, load
+from vaelocity.threshold import Threshold, threshold_for
 
 if TYPE_CHECKING:
     from vaelocity import data, models
 
-__all__ = ["BundleError", "Scorer", "__version__", "data", "load", "models"]
+__all__ = [
+    "BundleError",
+    "ScoreHistogram",
+    "Scorer",
+    "Threshold",
+    "__version__",
+    "data",
+    "load",
+    "models",
+    "score_batch",
+    "threshold_for",
+]
 
 _LAZY = ("data", "models")
 

@@ -1,14 +1,35 @@
 """The compiled part of vaelocity (csrc/bind); use it through vaelocity.load()."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
 
 __version__: str
 
+class _Ops(ModuleType):
+    """One function for each kernel of csrc/bind/ops: name(*schema_args, *outputs, begin, end)."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]: ...
+
+ops: _Ops
+
 class BundleError(ValueError): ...
 
+HISTOGRAM_BITS: int
+
+def histogram_count(
+    scores: npt.NDArray[np.float32], counts: npt.NDArray[np.uint64]
+) -> tuple[int, int, int]: ...
+def histogram_count_weighted(
+    scores: npt.NDArray[np.float32],
+    weights: npt.NDArray[np.float64],
+    counts: npt.NDArray[np.uint64],
+    sums: npt.NDArray[np.float64],
+    squares: npt.NDArray[np.float64],
+    nan_sums: npt.NDArray[np.float64],
+) -> tuple[int, int, int]: ...
 def available_isas() -> list[str]: ...
 
 class Model:

@@ -1,8 +1,9 @@
 """The .vael file: tensors and JSON in one safetensors file, with a checksum over every byte.
 
 `__metadata__` of the safetensors header holds two strings. "vaelocity" is JSON: format version,
-features, steps, score, thresholds, conformance rows, provenance. "checksum" is "sha256:" and 64
-hexadecimal digits: SHA-256 of the whole file with those digits read as zeros.
+features, steps, score, identity, thresholds, score histograms, drift reference, conformance rows,
+provenance. "checksum" is "sha256:" and 64 hexadecimal digits: SHA-256 of the whole file with those
+digits read as zeros.
 
 The C++ reader of the same file is csrc/src/score/bundle_file.cpp; this module needs NumPy and
 safetensors, not torch. What the JSON must say about the tensors is checked in
@@ -22,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaelocity._core import BundleError
+from vaelocity.identity import identity_of, owned
 from vaelocity.structure import check_structure
 
 __all__ = [
@@ -35,6 +37,9 @@ __all__ = [
 ]
 
 FORMAT = 1
+
+DTYPES = ("float32", "uint8", "uint32", "uint64", "float64")
+"""Of tensors: float32 and uint8 are what scoring reads, the others hold histograms."""
 
 Array = npt.NDArray[Any]
 
@@ -51,8 +56,10 @@ def write_bundle(
 
     Args:
         path: where to; an existing file is replaced.
-        metadata: the JSON; "format" is filled in. NaN and inf are not JSON.
-        tensors: float32 or uint8 arrays of any memory order; the names the JSON mentions.
+        metadata: the JSON; "format" and "identity" are filled in, and the identity of thresholds
+            that have none. NaN and inf are not JSON.
+        tensors: arrays of one of the dtypes in DTYPES and of any memory order; the names the JSON
+            mentions.
 
     Raises:
         BundleError: metadata and tensors do not fit together; nothing is written.
@@ -67,9 +74,12 @@ def bundle_bytes(metadata: Mapping[str, Any], tensors: Mapping[str, Array]) -> b
     from safetensors.numpy import save
 
     for name, array in tensors.items():
-        if array.dtype not in (np.float32, np.uint8):
-            raise TypeError(f"tensors: {name} is {array.dtype}, expected float32 or uint8")
+        if array.dtype.name not in DTYPES:
+            raise TypeError(f"tensors: {name} is {array.dtype}, expected {' or '.join(DTYPES)}")
     metadata = {"format": FORMAT, **metadata}
+    metadata.pop("identity", None)
+    check_structure(metadata, tensors)
+    metadata = owned(metadata, identity_of(metadata, tensors))
     check_structure(metadata, tensors)
     entries = {
         "checksum": f"sha256:{_ZEROS.decode()}",

@@ -71,22 +71,50 @@ def _from_torch(tensor: Any) -> Floats:
     return array
 
 
-def _from_arrow(batch: Any, feature_names: Sequence[str]) -> list[Floats]:
+def _from_arrow(batch: Any, feature_names: Sequence[str]) -> Layout:
     if not hasattr(batch, "schema") or not hasattr(batch, "column"):
         raise TypeError(f"rows: expected {EXPECTED}, got pyarrow {type(batch).__name__}")
 
+    names = batch.schema.names
+    if not set(feature_names) <= set(names):
+        lists = [i for i, kind in enumerate(batch.schema.types) if _holds_rows(kind, feature_names)]
+        if len(lists) == 1:
+            return _rows_of_lists(_one_chunk(batch.column(lists[0])))
+
     def to_numpy(column: Any) -> npt.NDArray[Any]:
-        if hasattr(column, "combine_chunks"):
-            column = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+        column = _one_chunk(column)
         if str(column.type) != "float":  # pyarrow's name of float32
             raise TypeError(f"expected Arrow float32, got {column.type}; convert it yourself")
         # A null becomes NaN, and its row is flagged.
         array: npt.NDArray[Any] = column.to_numpy(zero_copy_only=column.null_count == 0)
         return array
 
-    names = batch.schema.names
     columns = {name: batch.column(i) for i, name in enumerate(names)}
     return _named(columns, names, feature_names, to_numpy)
+
+
+def _one_chunk(column: Any) -> Any:
+    """The only chunk of a Table's column, or its chunks copied together; an array as it is."""
+    if not hasattr(column, "combine_chunks"):
+        return column
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+
+
+def _holds_rows(kind: Any, feature_names: Sequence[str]) -> bool:
+    """Whether an Arrow type is fixed_size_list<float32>[d]: whole rows in one column."""
+    size = getattr(kind, "list_size", None)
+    return size == len(feature_names) and str(kind.value_type) == "float"
+
+
+def _rows_of_lists(column: Any) -> Floats:
+    """Rows [n, d] of a fixed_size_list column; a null row is a row of NaN, and is flagged."""
+    d = column.type.list_size
+    values = column.values.slice(column.offset * d, len(column) * d)
+    array: Floats = values.to_numpy(zero_copy_only=values.null_count == 0).reshape(-1, d)
+    if column.null_count:
+        array = array.copy()
+        array[column.is_null().to_numpy(zero_copy_only=False)] = np.nan
+    return array
 
 
 def _named(

@@ -7,7 +7,6 @@ vael_score_rows (csrc/src/api.cpp) -> score() of one instruction set
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from collections.abc import Callable
@@ -22,6 +21,8 @@ import numpy.typing as npt
 
 from vaelocity import rows as _rows
 from vaelocity._core import BundleError, Model
+from vaelocity.histogram import ScoreHistogram
+from vaelocity.threshold import Threshold, threshold_for
 
 if TYPE_CHECKING:
     from vaelocity.cuda.scorer import CudaScorer
@@ -82,7 +83,7 @@ def load(
         memory_limit: "cuda" only: bytes of device memory that the scorer may hold.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        OSError: the file cannot be read: FileNotFoundError, IsADirectoryError, ...
         BundleError: it is no bundle, damaged, newer than this version, has no score of that kind,
             or does not give its own scores here; the message says which.
         ValueError: unknown backend or precision, or an argument of the other backend.
@@ -96,8 +97,8 @@ def load(
         if value is not None:
             raise ValueError(f"{argument}: backend {backend!r} takes none, got {value!r}")
     name = os.fspath(path)
-    if not os.path.exists(name):
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    with open(name, "rb"):  # raises what it should for a missing file, a folder, no permission
+        pass
     try:
         if backend == "cuda":
             return _load_cuda(name, kind, verify, precision or "float32", device, memory_limit)
@@ -189,28 +190,68 @@ class Scorer:
         return self._in_parts(part, rows, threads)
 
     def predict(
-        self, rows: Any, threshold: float | None = None, threads: int = 1
+        self, rows: Any, threshold: float | str | Threshold | None = None, threads: int = 1
     ) -> npt.NDArray[np.bool_]:
         """True where an event is anomalous: where not score <= threshold, bool [n].
 
         Written so that a NaN score counts as anomalous: an event that cannot be scored is kept.
 
         Args:
-            threshold: None takes the file's first threshold for this kind of score.
+            threshold: a score, the name of one of `thresholds`, or a `Threshold`; None takes the
+                file's first one for this kind of score.
 
         Raises:
-            ValueError: the threshold is NaN, or None and the file has none for this kind.
+            ValueError: the threshold is NaN, unknown, for another model or kind of score, or None
+                and the file has none for this kind.
         """
-        if threshold is None:
-            if not self.thresholds:
-                raise ValueError(
-                    f"threshold: the file has none for kind {self.kind!r}; pass one, or save the "
-                    "model with thresholds=[threshold_for(...)]"
-                )
-            threshold = float(self.thresholds[0]["value"])
-        if np.isnan(threshold):
-            raise ValueError("threshold: got NaN")
-        return ~(self.score(rows, threads=threads) <= np.float32(threshold))
+        cut = np.float32(self.threshold(threshold))
+        return ~(self.score(rows, threads=threads) <= cut)
+
+    def threshold(self, threshold: float | str | Threshold | None = None) -> float:
+        """The score to compare with: what `predict` takes for this `threshold`."""
+        if threshold is None or isinstance(threshold, str):
+            return self.stored_threshold(threshold).value
+        if not isinstance(threshold, Threshold):
+            if np.isnan(threshold):
+                raise ValueError("threshold: got NaN")
+            return float(threshold)
+        if threshold.kind != self.kind:
+            raise ValueError(
+                f"threshold: {threshold.name} is for {threshold.kind} scores, these are {self.kind}"
+            )
+        if None not in (threshold.model, self.identity) and threshold.model != self.identity:
+            raise ValueError(
+                f"threshold: {threshold.name} is for model {threshold.model}, this is model "
+                f"{self.identity}"
+            )
+        return threshold.value
+
+    def stored_threshold(self, name: str | None = None) -> Threshold:
+        """The file's threshold of that name for this kind of score; None: the first.
+
+        Raises ValueError where there is none.
+        """
+        if name is None and not self.thresholds:
+            raise ValueError(
+                f"threshold: the file has none for kind {self.kind!r}; pass one, or save the "
+                "model with thresholds=[threshold_for(...)]"
+            )
+        name = next(iter(self.thresholds)) if name is None else name
+        if name not in self.thresholds:
+            known = ", ".join(map(repr, self.thresholds)) or "none"
+            raise ValueError(f"threshold: expected one of the file's ({known}), got {name!r}")
+        return self.thresholds[name]
+
+    def histogram(self, rows: Any, threads: int = 1) -> ScoreHistogram:
+        """The scores of rows, counted: to find thresholds in, or to merge first."""
+        histogram = ScoreHistogram(self.kind, self.identity)
+        return histogram.update(self.score(rows, threads=threads))
+
+    def threshold_for(self, rows: Any, threads: int = 1, **asked: Any) -> Threshold:
+        """The threshold for held-out rows: `vaelocity.threshold_for` of their scores, with the
+        kind and the identity of this scorer. `asked`: its arguments, fpr=0.01 for instance."""
+        scores = self.score(rows, threads=threads)
+        return threshold_for(scores, kind=self.kind, model=self.identity, **asked)
 
     def verify(self) -> None:
         """Scores the file's conformance rows again; BundleError names the first that differs."""
@@ -233,8 +274,15 @@ class Scorer:
 
     @property
     def fingerprint(self) -> str:
-        """The model's identity, 64 hex digits: SHA-256 of the file with its checksum as zeros."""
+        """The file's checksum, 64 hex digits: SHA-256 of the file with its checksum as zeros."""
         return self._model.checksum
+
+    @property
+    def identity(self) -> str | None:
+        """The model's identity, 64 hex digits: the same for all files that score alike, whatever
+        thresholds they hold (`vaelocity.identity`). None in a file of an older version."""
+        identity: str | None = self.metadata.get("identity")
+        return identity
 
     @cached_property
     def metadata(self) -> dict[str, Any]:
@@ -253,10 +301,10 @@ class Scorer:
         return list(self.metadata["conformance"]["scores"])
 
     @cached_property
-    def thresholds(self) -> list[dict[str, Any]]:
-        """The file's thresholds for this kind of score."""
-        every = self.metadata.get("thresholds", [])
-        return [threshold for threshold in every if threshold["kind"] == self.kind]
+    def thresholds(self) -> dict[str, Threshold]:
+        """The file's thresholds for this kind of score by name, in the order of the file."""
+        every = [Threshold.from_dict(entry) for entry in self.metadata.get("thresholds", [])]
+        return {threshold.name: threshold for threshold in every if threshold.kind == self.kind}
 
     def __repr__(self) -> str:
         return f"Scorer(kind={self.kind!r}, n_features={self.n_features}, isa={self.isa!r})"

@@ -9,6 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vaelocity._core import BundleError
+from vaelocity.bundle_parts import check_parts
+from vaelocity.identity import identity_of
+from vaelocity.threshold import Threshold
 
 ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh", "sigmoid", "elu", "silu", "gelu")
 POINT_KINDS = ("reconstruction",)
@@ -32,12 +35,17 @@ def check_structure(metadata: Mapping[str, Any], tensors: Tensors) -> None:
 
 
 def _check(metadata: Mapping[str, Any], tensors: Tensors) -> None:
-    n_features = len(metadata["features"])
+    features = metadata["features"]
+    if not isinstance(features, list) or not all(isinstance(name, str) for name in features):
+        raise BundleError("features: expected a list of strings")
+    n_features = len(features)
     if n_features < 1:
         raise BundleError("features: none")
     latent = metadata["latent"]
     if latent["kind"] not in ("point", "gaussian"):
         raise BundleError(f"latent: unknown kind {latent['kind']!r}")
+    if type(latent["size"]) is not int or latent["size"] < 1:
+        raise BundleError(f"latent: a size of {latent['size']!r}")
     _check_preprocess(metadata["preprocess"], tensors, n_features)
     gaussian = latent["kind"] == "gaussian"
     encoded = latent["size"] * (2 if gaussian else 1)
@@ -46,10 +54,21 @@ def _check(metadata: Mapping[str, Any], tensors: Tensors) -> None:
     score = metadata["score"]
     if score["kind"] not in (GAUSSIAN_KINDS if gaussian else POINT_KINDS):
         raise BundleError(f"score: unknown kind {score['kind']!r} for a {latent['kind']} latent")
-    if score["loss"] != "squared_error":
+    if score.get("loss", "squared_error") != "squared_error":
         raise BundleError(f"score: unknown loss {score['loss']!r}")
+    if not _is_float32(score.get("beta", 1.0)):
+        raise BundleError(f"score: expected a finite number as beta, got {score['beta']!r}")
     if "conformance" in metadata:
         _check_conformance(metadata["conformance"], tensors, n_features)
+    if "identity" in metadata and metadata["identity"] != identity_of(metadata, tensors):
+        raise BundleError("identity: not that of the layers and preprocessing in the file")
+    _check_thresholds(metadata)
+    check_parts(metadata, tensors)
+
+
+def _is_float32(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and abs(value) <= float(np.finfo(np.float32).max)
 
 
 def _check_preprocess(steps: Any, tensors: Tensors, n_features: int) -> None:
@@ -72,6 +91,8 @@ def _check_layers(steps: Any, part: str, tensors: Tensors, width: int, expected:
             raise BundleError(f"{where}: unknown step {step['op']!r}")
         if step.get("activation", "identity") not in ACTIVATIONS:
             raise BundleError(f"{where}: unknown activation {step['activation']!r}")
+        if not _is_float32(step.get("slope", 0.01)):
+            raise BundleError(f"{where}: expected a finite number as slope, got {step['slope']!r}")
         weight = _tensor(tensors, step["weight"], np.float32, (None, width))
         width = weight.shape[0]
         _tensor(tensors, step["bias"], np.float32, (width,))
@@ -85,6 +106,28 @@ def _check_conformance(names: Any, tensors: Tensors, n_features: int) -> None:
     for kind, name in names["scores"].items():
         _tensor(tensors, name, np.float32, (n,))
         _tensor(tensors, names["flags"][kind], np.uint8, (n,))
+
+
+def _check_thresholds(metadata: Mapping[str, Any]) -> None:
+    seen = set()
+    for entry in metadata.get("thresholds", []):
+        try:
+            threshold = Threshold.from_dict(entry)
+        except ValueError as error:
+            raise BundleError(str(error)) from None
+        _check_owner(f"threshold {threshold.name}", threshold.model, metadata)
+        if (threshold.kind, threshold.name) in seen:
+            raise BundleError(f"thresholds: {threshold.name} more than once for {threshold.kind}")
+        seen.add((threshold.kind, threshold.name))
+
+
+def _check_owner(what: str, model: str | None, metadata: Mapping[str, Any]) -> None:
+    identity = metadata.get("identity")
+    if model is not None and identity is not None and model != identity:
+        raise BundleError(
+            f"{what}: it is for model {model[:12]}..., the file holds model {identity[:12]}...; "
+            "a threshold means nothing to another model's scores"
+        )
 
 
 def _tensor(tensors: Tensors, name: str, dtype: type, shape: tuple[int | None, ...]) -> Array:

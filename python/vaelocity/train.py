@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaelocity.drift import MOST_ROWS, Reference
 from vaelocity.models import snapshot as snapshots
 from vaelocity.models.snapshot import Progress, Snapshot
 from vaelocity.models.training_data import TrainingData
@@ -31,6 +32,10 @@ _ORDER, _NOISE, _VALIDATION_NOISE = range(3)
 _VALIDATION_BATCH = 8192
 
 Terms = dict[str, float]
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss became NaN or infinite; the model is as it was before the training."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,8 @@ class _Training:
         if not self._resumed() and bool(model.fitted) and data.x_val is not None:
             self._note_best(self._validate()["loss"])
         last = self.first_epoch + self.settings.epochs
-        with _bar(self.settings.progress, self.settings.epochs) as show:
+        name = type(model).__name__
+        with _bar(name, self.settings.progress, self.settings.epochs) as show:
             for epoch in range(self._epochs_done(), last):
                 if self._stopped():
                     break
@@ -145,9 +151,9 @@ class _Training:
             line |= {f"val_{name}": value for name, value in self._validate().items()}
         wrong = [name for name, value in line.items() if not math.isfinite(value)]
         if wrong:
-            raise RuntimeError(
-                f"training diverged in epoch {epoch + 1}: {wrong[0]} is {line[wrong[0]]}; the "
-                "model is as it was. A smaller lr helps, or rows without extreme outliers"
+            raise TrainingDiverged(
+                f"training diverged in epoch {epoch + 1}: {wrong[0]} is {line[wrong[0]]}; a "
+                "smaller lr helps, or rows without extreme outliers"
             )
         for name, value in line.items():
             self.progress.history.setdefault(name, []).append(value)
@@ -231,7 +237,8 @@ class _Training:
         state = snapshots.take(model, self.optimizer)
         model.optimizer_state = {k: v for k, v in state.items() if k.startswith("optimizer.")}
         model.history = self.progress.history
-        model.thresholds = []
+        model.thresholds, model.histograms = [], {}
+        model.reference = Reference.of(self.data.some_rows(MOST_ROWS))
         model.provenance = {
             "seed": int(self.settings.seed),
             "data_sha256": self.data.rows_digest(),
@@ -253,7 +260,7 @@ Show = Callable[[int, dict[str, list[float]]], None]
 
 
 @contextmanager
-def _bar(wanted: bool, epochs: int) -> Iterator[Show]:
+def _bar(name: str, wanted: bool, epochs: int) -> Iterator[Show]:
     """A progress bar on standard error if that is a terminal."""
     if not (wanted and sys.stderr.isatty()):
         yield lambda done, history: None
@@ -262,13 +269,14 @@ def _bar(wanted: bool, epochs: int) -> Iterator[Show]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining
 
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), Remaining())
+    text = TextColumn("{task.description}")
+    columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), text, Remaining())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("", total=epochs)
 
         def show(done: int, history: dict[str, list[float]]) -> None:
-            last = {name: values[-1] for name, values in history.items() if name != "epoch"}
-            text = "  ".join(f"{name} {value:.4g}" for name, value in last.items())
-            bar.update(task, completed=done, description=text)
+            last = {name: history[name][-1] for name in ("loss", "val_loss") if name in history}
+            shown = "  ".join(f"{name} {value:.4g}" for name, value in last.items())
+            bar.update(task, completed=done, description=shown)
 
         yield show

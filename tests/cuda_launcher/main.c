@@ -1,4 +1,4 @@
-/* A trigger's use of the launcher that `vaelocity export-cubin` writes. */
+/* A trigger's use of the launcher that `vaelocity export --cubin` writes. */
 #include "model.h"
 
 #include <stdio.h>

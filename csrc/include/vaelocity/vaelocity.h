@@ -16,6 +16,8 @@
 #ifndef VAELOCITY_H
 #define VAELOCITY_H
 
+#include "vaelocity/version.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +34,11 @@ extern "C" {
 /* Grows when a struct below does. Every struct carries its size, so older callers keep working. */
 #define VAEL_ABI_VERSION 1u
 
+/* Those of the library that runs; VAELOCITY_VERSION and VAEL_ABI_VERSION are those of the headers
+ * that were compiled. */
+VAEL_API const char *vael_version(void); /* "1.2.3" */
+VAEL_API uint32_t vael_abi_version(void);
+
 typedef enum vael_status {
   VAEL_OK = 0,
   VAEL_ERROR_ARGUMENT = 1,    /* a null pointer, a negative size, an unknown struct size */
@@ -41,7 +48,8 @@ typedef enum vael_status {
   VAEL_ERROR_KIND = 5,        /* the bundle has no score of that kind */
   VAEL_ERROR_ISA = 6,         /* no such instruction set, or not on this machine */
   VAEL_ERROR_CONFORMANCE = 7, /* the bundle's own rows do not get the bundle's own scores */
-  VAEL_ERROR_MEMORY = 8
+  VAEL_ERROR_MEMORY = 8,
+  VAEL_ERROR_THRESHOLD = 9 /* the bundle has no such threshold for the score */
 } vael_status;
 
 /* A sentence for each status. */
@@ -107,6 +115,28 @@ VAEL_API vael_status vael_score_features_columns(const vael_model *model,
                                                  const float *const *columns, ptrdiff_t stride,
                                                  size_t n, void *workspace, float *scores,
                                                  uint8_t *flags, float *features);
+
+/* A threshold that the bundle holds for the score the model computes. The name lives as long as the
+ * model. */
+typedef struct vael_threshold {
+  size_t struct_size; /* in: sizeof(vael_threshold) */
+  const char *name;   /* "fpr=0.01" */
+  float value;        /* a row is anomalous unless its score is <= value: a NaN is anomalous */
+} vael_threshold;
+
+VAEL_API size_t vael_threshold_count(const vael_model *model);
+VAEL_API vael_status vael_threshold_at(const vael_model *model, size_t index,
+                                       vael_threshold *threshold);
+
+/* Scores and decides: anomalous[i] is 1 if row i is anomalous by threshold number `threshold`, else
+ * 0. scores: [n]; flags: [n] or NULL; anomalous: [n]. */
+VAEL_API vael_status vael_decide_rows(const vael_model *model, size_t threshold, const float *rows,
+                                      ptrdiff_t row_stride, size_t n, void *workspace,
+                                      float *scores, uint8_t *flags, uint8_t *anomalous);
+VAEL_API vael_status vael_decide_columns(const vael_model *model, size_t threshold,
+                                         const float *const *columns, ptrdiff_t stride, size_t n,
+                                         void *workspace, float *scores, uint8_t *flags,
+                                         uint8_t *anomalous);
 
 /* Scores the bundle's conformance rows again and compares every bit. Allocates. */
 VAEL_API vael_status vael_verify(const vael_model *model, char *message, size_t message_size);

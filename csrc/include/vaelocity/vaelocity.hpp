@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace vaelocity {
 
@@ -47,6 +48,15 @@ public:
     info.struct_size = sizeof(info);
     vael_inspect(get(), &info);
     return info;
+  }
+  /// The bundle's thresholds for this score; their places are what vael_decide_rows() takes.
+  std::vector<vael_threshold> thresholds() const {
+    std::vector<vael_threshold> all(vael_threshold_count(get()));
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      all[i].struct_size = sizeof(all[i]);
+      vael_threshold_at(get(), i, &all[i]);
+    }
+    return all;
   }
   const vael_model *get() const noexcept { return model_.get(); }
 

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <limits>
 #include <new>
 
 VAEL_DECLARE_TABLES(vael::ScoreTable, vael_score_table);
@@ -61,6 +62,14 @@ float element(const float *p, size_t i) {
   return value;
 }
 
+/// A number that is a finite float32: a double beyond would be undefined behaviour to convert.
+float read_float(const json &object, const char *key, float otherwise, const std::string &where) {
+  const double value = object.value(key, static_cast<double>(otherwise));
+  if (!(std::fabs(value) <= std::numeric_limits<float>::max()))
+    fail(where + ": " + key + " is no finite float32");
+  return static_cast<float>(value);
+}
+
 Dense read_dense(const BundleFile &file, const json &step, const std::string &where, int in) {
   if (const auto op = step.at("op").get<std::string>(); op != "dense")
     fail(where + ": unknown step \"" + op + "\"");
@@ -75,7 +84,7 @@ Dense read_dense(const BundleFile &file, const json &step, const std::string &wh
   if (activation == activations.end())
     fail(where + ": unknown activation \"" + name + "\"");
   return {in,           static_cast<int>(out), floats(weight),
-          floats(bias), activation->second,    step.value("slope", 0.01f)};
+          floats(bias), activation->second,    read_float(step, "slope", 0.01f, where)};
 }
 
 std::vector<Dense> read_layers(const BundleFile &file, const char *part, int in) {
@@ -91,13 +100,17 @@ std::vector<Dense> read_layers(const BundleFile &file, const char *part, int in)
 void read_preprocessing(const BundleFile &file, Network &net) {
   const json &steps = file.metadata().at("preprocess");
   if (steps.size() != 1 || steps[0].at("op") != "standardize")
-    fail("preprocess: expected one step \"standardize\", got " + steps.dump());
+    fail("preprocess: expected one step \"standardize\" and nothing else");
   net.mean = floats(file.tensor(steps[0].at("mean").get<std::string>(), "F32", {net.n_features}));
   net.scale = floats(file.tensor(steps[0].at("scale").get<std::string>(), "F32", {net.n_features}));
-  for (int j = 0; j < net.n_features; ++j)
+  for (int j = 0; j < net.n_features; ++j) {
+    if (const float mean = element(net.mean, j); !std::isfinite(mean))
+      fail("preprocess.0: the mean of feature " + std::to_string(j) + " is " +
+           std::to_string(mean));
     if (const float s = element(net.scale, j);
         !(s > 0) || !std::isfinite(s) || !std::isfinite(1 / s))
       fail("preprocess.0: the scale of feature " + std::to_string(j) + " is " + std::to_string(s));
+  }
 }
 
 void read_score(const BundleFile &file, const std::string &wanted, Network &net) {
@@ -107,7 +120,7 @@ void read_score(const BundleFile &file, const std::string &wanted, Network &net)
   if (kind == kinds.end())
     fail("score: unknown kind \"" + net.kind_name + "\"", VAEL_ERROR_KIND);
   net.kind = kind->second;
-  net.beta = score.value("beta", 1.0f);
+  net.beta = read_float(score, "beta", 1.0f, "score");
   if (const auto loss = score.value("loss", "squared_error"); loss != "squared_error")
     fail("score: unknown loss \"" + loss + "\"");
   const bool needs_logvar =
@@ -130,7 +143,11 @@ void check_widths(const Network &net) {
 Network read_network(const BundleFile &file, const std::string &kind) {
   Network net{};
   const json &metadata = file.metadata();
-  const size_t n_features = metadata.at("features").size();
+  const json &features = metadata.at("features");
+  if (!features.is_array() || !std::all_of(features.begin(), features.end(),
+                                           [](const json &name) { return name.is_string(); }))
+    fail("features: expected a list of strings");
+  const size_t n_features = features.size();
   if (n_features < 1 || n_features > widest_layer)
     fail("features: got " + std::to_string(n_features));
   net.n_features = static_cast<int>(n_features);
@@ -139,9 +156,10 @@ Network read_network(const BundleFile &file, const std::string &kind) {
   if (latent_kind != "point" && latent_kind != "gaussian")
     fail("latent: unknown kind \"" + latent_kind + "\"");
   net.gaussian = latent_kind == "gaussian";
-  net.latent = latent.at("size").get<int>();
-  if (net.latent < 1 || net.latent > widest_layer)
-    fail("latent: a size of " + std::to_string(net.latent));
+  const json &size = latent.at("size");
+  if (!size.is_number_integer() || size.get<int64_t>() < 1 || size.get<int64_t>() > widest_layer)
+    fail("latent: the size is no integer from 1 to " + std::to_string(widest_layer));
+  net.latent = size.get<int>();
   read_preprocessing(file, net);
   net.encoder = read_layers(file, "encoder", net.n_features);
   net.decoder = read_layers(file, "decoder", net.latent);
@@ -242,6 +260,23 @@ void read_conformance(const BundleFile &file, const Network &net, Conformance &c
   conformance.scores = copy<float>(scores, static_cast<size_t>(n));
 }
 
+std::vector<Threshold> read_thresholds(const json &metadata, const std::string &kind) {
+  std::vector<Threshold> thresholds;
+  if (!metadata.contains("thresholds"))
+    return thresholds;
+  for (const json &entry : metadata["thresholds"]) {
+    if (entry.at("kind").get<std::string>() != kind)
+      continue;
+    const auto name = entry.at("name").get<std::string>();
+    const double value = entry.at("value").get<double>();
+    if (!(std::fabs(value) <= std::numeric_limits<float>::max()) ||
+        static_cast<double>(static_cast<float>(value)) != value)
+      fail("thresholds: the value of " + name + " is no finite float32");
+    thresholds.push_back({name, static_cast<float>(value)});
+  }
+  return thresholds;
+}
+
 } // namespace
 
 Arena::Arena(size_t floats)
@@ -268,6 +303,7 @@ std::unique_ptr<Model> build_model(const BundleFile &file, const std::string &ki
     Network net = read_network(file, kind);
     model->kind = net.kind_name;
     read_conformance(file, net, model->conformance);
+    model->thresholds = read_thresholds(file.metadata(), model->kind);
     prune(net);
     pack_network(net, *model);
     return model;

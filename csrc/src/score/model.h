@@ -33,6 +33,12 @@ struct Conformance {
   std::vector<uint8_t> flags;
 };
 
+/// A row is anomalous unless its score is at most value.
+struct Threshold {
+  std::string name;
+  float value;
+};
+
 struct Model {
   Plan plan{};
   const ScoreTable *table = nullptr;
@@ -41,6 +47,7 @@ struct Model {
   std::vector<DenseLayer> layers; // encoder, then decoder
   std::unique_ptr<Arena> arena;
   Conformance conformance;
+  std::vector<Threshold> thresholds; // those for `kind`
 
   size_t workspace_bytes() const { return table->workspace_floats(plan) * sizeof(float); }
 };

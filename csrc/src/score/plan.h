@@ -56,9 +56,11 @@ constexpr uint8_t flag_nonfinite = 1; // a NaN or inf among its features: the sc
 constexpr uint8_t flag_saturated = 2; // finite features, but the score overflowed: FLT_MAX instead
 
 struct Results {
-  float *scores;   // [n]
-  uint8_t *flags;  // [n] or null
-  float *features; // [n][n_features] or null: 1/2 (y_j - x_j)^2, reconstruction only
+  float *scores;                // [n]
+  uint8_t *flags;               // [n] or null
+  float *features;              // [n][n_features] or null: 1/2 (y_j - x_j)^2, reconstruction only
+  uint8_t *anomalous = nullptr; // [n] or null: 1 unless the score is <= threshold
+  float threshold = 0;
 };
 
 /// What one instruction set offers. score() takes rows first .. first + n and needs

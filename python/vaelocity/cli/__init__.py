@@ -3,8 +3,11 @@
     vaelocity demo                           train on the shipped jets, score a stream, report
     vaelocity fit DATA -o M.vael             train a model and freeze it
     vaelocity score M.vael DATA -o S.parquet score events
+    vaelocity merge SHARDS -o S.parquet      join what `score --shard i/n` wrote
+    vaelocity stream M.vael -s S -t T        score a stream: files, pipes, Kafka, ZeroMQ
     vaelocity inspect M.vael                 what a model file holds
     vaelocity verify M.vael                  is a model file intact, and does it score as it did
+    vaelocity export M.vael --header M.hpp   the model as one C++ header that needs no library
 
 Results go to stdout, messages and progress to stderr. An error is one line. Exit codes:
 

@@ -8,10 +8,16 @@ import typer
 
 from vaelocity.cli.console import out
 from vaelocity.cli.demo import demo
-from vaelocity.cli.export_cubin import export_cubin
+from vaelocity.cli.drift import drift
+from vaelocity.cli.export import export
+from vaelocity.cli.faults import faults
 from vaelocity.cli.fit import fit
 from vaelocity.cli.inspect import inspect
+from vaelocity.cli.merge import merge
+from vaelocity.cli.overlap import overlap
 from vaelocity.cli.score import score
+from vaelocity.cli.stream import stream
+from vaelocity.cli.threshold import threshold
 from vaelocity.cli.verify import verify
 
 app = typer.Typer(
@@ -45,10 +51,12 @@ def root(
 
     Results go to stdout, messages to stderr.
 
-    Exit codes: 0 done; 1 the check failed (verify, score --fail-on); 2 wrong usage or unusable
-    input; 3 an error inside vaelocity; 130 interrupted.
+    Exit codes: 0 done; 1 the check failed (verify, score --fail-on, drift --fail); 2 wrong usage
+    or unusable input; 3 an error inside vaelocity; 130 interrupted.
     """
 
 
-for command in (demo, fit, score, inspect, verify, export_cubin):
+for command in (
+    demo, fit, score, merge, stream, threshold, overlap, drift, faults, inspect, verify, export,
+):  # fmt: skip
     app.command()(command)

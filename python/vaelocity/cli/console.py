@@ -53,11 +53,6 @@ def err() -> Console:
     return _console(stderr=True)
 
 
-def note(message: str) -> None:
-    """A line of information on stderr."""
-    err().print(message, soft_wrap=True, markup=False)
-
-
 def warn(message: str) -> None:
     """A line on stderr that starts with `warning:`."""
     err().print(Text.assemble(("warning: ", "yellow"), message), soft_wrap=True)
@@ -113,27 +108,39 @@ def event_progress() -> Progress:
 
 def run(app: typer.Typer, args: Sequence[str]) -> int:
     """Run the app and turn whatever it raises into one line on stderr and an exit code."""
+    code = _exit_code(app, args)
+    _flush_stdout()
+    return code
+
+
+def _exit_code(app: typer.Typer, args: Sequence[str]) -> int:
     debug = "--debug" in args or bool(os.environ.get("VAELOCITY_DEBUG"))
     try:
         code = app(args=list(args), prog_name="vaelocity", standalone_mode=False)
+    except SystemExit as ended:
+        # typer and rich end the program with code 1 where they meet a broken pipe. But whoever
+        # read our output and has had enough of it is no failure.
+        if not isinstance(ended.__context__, BrokenPipeError):
+            raise
+        return OK
     except Exception as error:
         if debug:
             traceback.print_exc()
         return _report(error)
-    except KeyboardInterrupt:
-        return _interrupted()
+    if code == INTERRUPTED:  # what typer makes of a KeyboardInterrupt
+        return _fail("interrupted", INTERRUPTED)
     return code if isinstance(code, int) else OK
 
 
-def _report(error: Exception) -> int:
-    if isinstance(error, typer.Abort):
-        return _interrupted()
-    if isinstance(error, typer.Exit):
-        return error.exit_code
-    if isinstance(error, BrokenPipeError):
-        # Whoever read our output has had enough; what Python still holds back must not raise again.
+def _flush_stdout() -> None:
+    """What nobody reads any more must not raise again when Python closes stdout."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+
+
+def _report(error: Exception) -> int:
     if isinstance(error, CommandError):
         return _fail(str(error), error.code)
     if hasattr(error, "format_message"):  # typer's own usage errors
@@ -165,7 +172,3 @@ def _fail(message: str, code: int) -> int:
     line = " ".join(message.split())
     err().print(Text.assemble(("vaelocity: error: ", "bold red"), line), soft_wrap=True)
     return code
-
-
-def _interrupted() -> int:
-    return _fail("interrupted", INTERRUPTED)

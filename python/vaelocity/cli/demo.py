@@ -12,14 +12,16 @@ import typer
 import vaelocity
 from vaelocity.cli import console, demo_tables, options, race, study
 from vaelocity.cli.console import CommandError
-from vaelocity.cli.stream import Counts, Cut, Stream, repeated
+from vaelocity.cli.score_loop import Counts, Cut, ScoreLoop, repeated
 from vaelocity.cli.tensors import TensorFile
 from vaelocity.cli.top import Top, explain
+from vaelocity.cli.torch_threads import torch_threads
 from vaelocity.data import Table
 
 TOP = 10
 BATCH = 65536
-EAGER, FUSED_1, FUSED_2 = "PyTorch eager, 1 thread", "fused scorer, 1 thread", "fused scorer, 2"
+EAGER = "PyTorch eager, 1 thread"
+FUSED_1, FUSED_2 = "fused scorer, 1 thread", "fused scorer, 2 threads"
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,9 @@ def demo(
     settings = study.QUICK if quick else study.Settings()
     if rows is not None:
         settings = replace(settings, stream_rows=rows)
-    outcome = run(settings, output_dir, seed, threads or options.cores(), show=not as_json)
-    report = demo_page.page(outcome).write(output_dir / "report.html")
+    with torch_threads(1):
+        outcome = run(settings, output_dir, seed, threads or options.cores(), show=not as_json)
+        report = demo_page.page(outcome).write(output_dir / "report.html")
     seconds = time.perf_counter() - start
     if as_json:
         console.print_json(_as_json(outcome, report, seconds))
@@ -119,8 +122,7 @@ def measure(
         FUSED_1: lambda x: scorer.score(x, threads=1),
         FUSED_2: lambda x: scorer.score(x, threads=2),
     }
-    with race.one_torch_thread():
-        return race.race(runners, rows, rounds=settings.race_rounds)
+    return race.race(runners, rows, rounds=settings.race_rounds)
 
 
 def score_stream(
@@ -130,7 +132,7 @@ def score_stream(
     scorer = model.scorer("reconstruction")
     threshold = model.trained.threshold
     assert threshold is not None
-    stream = Stream(scorer, Cut(float(threshold.value), threshold.name), threads, Top(TOP))
+    stream = ScoreLoop(scorer, Cut(float(threshold.value), threshold.name), threads, Top(TOP))
     start = time.perf_counter()
     with console.event_progress() as progress:
         task = progress.add_task("scoring", total=rows)
@@ -138,7 +140,7 @@ def score_stream(
             stream.columns(table)
             progress.advance(task, len(table))
     stream.counts.seconds = time.perf_counter() - start
-    first_pass = Stream(scorer, None, threads, Top(TOP))
+    first_pass = ScoreLoop(scorer, None, threads, Top(TOP))
     first_pass.columns(jets)
     return stream.counts, explain(first_pass.top, scorer, scorer.feature_names)
 

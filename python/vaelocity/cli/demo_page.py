@@ -68,9 +68,14 @@ def _quality(outcome: Outcome) -> Section:
         "the standardised jet need no training worth the name: a model earns its place where it "
         "does better than both."
     )
+    kinds = (
+        "In the standardised space, x being a jet, y its reconstruction and N(mu, sigma^2) where "
+        "the VAE puts it: reconstruction is 1/2 |y - x|^2, kl the divergence of N(mu, sigma^2) "
+        "from N(0, 1), elbo the sum of both, mu2 |mu|^2."
+    )
     return Section(
         "How well the scores tell other jets from quark jets",
-        [text],
+        [kinds, text],
         [
             _estimates(
                 auc,
@@ -169,14 +174,19 @@ def _training(outcome: Outcome) -> Section:
     return Section(
         "Training",
         [
-            f"{m.name}: {len(m.trained.history['loss'])} epochs in {m.trained.seconds:.1f} s."
-            for m in outcome.models
+            *(
+                f"{m.name}: {len(m.trained.history['loss'])} epochs in {m.trained.seconds:.1f} s."
+                for m in outcome.models
+            ),
+            f"The limit of {outcome.settings.epochs} epochs, and kl as the VAE's score in the "
+            "figures, were chosen by looking at the tables above, as one would with a few known "
+            "anomalies.",
         ],
         pictures=[
             picture(
                 lambda ax: figures.training_curves(histories, ax=ax),
                 "Loss per jet, on the jets that train and on the jets that stop the training. The "
-                "VAE's holds its KL term.",
+                "VAE's includes its KL.",
                 "Training and validation loss against epoch",
             )
         ],
@@ -188,7 +198,7 @@ def _speed(outcome: Outcome) -> Section:
         "The same network and score (AE, reconstruction), measured in turns in one process; each "
         "at the batch size that suits it best, of 512 to 65,536. In brackets: nine rounds in ten."
     )
-    grid = Grid(["", "events/s", "batch", "times the first"], speed_rows(outcome.speed), caption)
+    grid = Grid(["", "events/s", "batch", "times PyTorch"], speed_rows(outcome.speed), caption)
     return Section("Speed", [stream_text(outcome) + "."], [grid])
 
 
@@ -197,7 +207,12 @@ def _top(outcome: Outcome) -> Section:
         [str(event["label"]), number(event["score"]), str(event["row"]), largest(event)]
         for event in outcome.top
     ]
-    header = ["true class", "AE score", "row", "largest contributions (share of the score)"]
+    header = [
+        "true class",
+        "AE score",
+        "row of the stream",
+        "largest contributions (share of the score)",
+    ]
     return Section("The most anomalous jets", grids=[Grid(header, rows, text_columns=(0, 3))])
 
 

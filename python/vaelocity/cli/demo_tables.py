@@ -71,7 +71,7 @@ def speed(entries: Mapping[str, race.Entry], isa: str) -> None:
     console = out()
     title = f"events/s, in turns on the same jets ({isa}; median of {_rounds(entries)} rounds)"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for name in ("", "events/s", "batch", "times the first (9 rounds in 10)"):
+    for name in ("", "events/s", "batch", "times PyTorch (9 rounds in 10)"):
         table.add_column(name, justify="left" if not name else "right")
     for row in speed_rows(entries):
         table.add_row(*row)
@@ -105,8 +105,9 @@ def stream_text(outcome: Outcome) -> str:
     counts = outcome.stream
     return (
         f"{counts.rows:,} jets in {counts.seconds:.2f} s: {rate(counts.rows / counts.seconds)} "
-        f"events/s with {outcome.stream_threads} thread(s); "
-        f"{100 * counts.anomalous / counts.rows:.2f} % above the threshold"
+        f"events/s; scoring alone {counts.scoring_seconds:.2f} s: "
+        f"{rate(counts.rows / counts.scoring_seconds)} events/s with {outcome.stream_threads} "
+        f"thread(s); {100 * counts.anomalous / counts.rows:.2f} % above the threshold"
     )
 
 

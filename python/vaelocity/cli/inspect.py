@@ -14,6 +14,8 @@ import vaelocity
 from vaelocity.cli import console, options
 from vaelocity.cli.console import facts
 from vaelocity.cli.tensors import TensorFile
+from vaelocity.cli.threshold import threshold_table
+from vaelocity.threshold import Threshold
 
 
 def inspect(
@@ -40,7 +42,7 @@ def inspect(
     thresholds = scorer.metadata.get("thresholds", [])
     if thresholds:
         out.print()
-        out.print(_thresholds(thresholds))
+        out.print(threshold_table([Threshold.from_dict(entry) for entry in thresholds]))
     out.print()
     out.print(facts(_provenance(scorer.metadata["provenance"]), title="provenance"))
     if features:
@@ -78,6 +80,7 @@ def _overview(path: Path, scorer: vaelocity.Scorer, file: TensorFile) -> list[tu
         ("score", f"{scorer.kind}; kinds: {', '.join(scorer.kinds)}"),
         ("instruction set", scorer.isa),
         ("fingerprint", scorer.fingerprint),
+        ("identity", scorer.identity or "none (an older file)"),
     ]
 
 
@@ -99,23 +102,6 @@ def _steps(metadata: Mapping[str, Any], file: TensorFile) -> Table:
     score = metadata["score"]
     beta = f", beta {score['beta']:g}" if score["kind"] == "elbo" else ""
     table.add_row("score", score["kind"], "", f"{score['loss']}{beta}")
-    return table
-
-
-def _thresholds(thresholds: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(title="thresholds", title_justify="left", box=None, pad_edge=False)
-    for name in ("name", "score", "value", "false positives", "95 % interval", "events"):
-        table.add_column(name, justify="left" if name in {"name", "score"} else "right")
-    for entry in thresholds:
-        low, high = entry["interval"]
-        table.add_row(
-            entry["name"],
-            entry["kind"],
-            f"{entry['value']:.6g}",
-            f"{entry['achieved']:.4g}",
-            f"{low:.4g} to {high:.4g}",
-            f"{entry['n']:,}",
-        )
     return table
 
 
@@ -151,6 +137,7 @@ def _as_json(path: Path, scorer: vaelocity.Scorer, file: TensorFile) -> dict[str
         "path": str(path),
         "bytes": path.stat().st_size,
         "fingerprint": scorer.fingerprint,
+        "identity": scorer.identity,
         "kind": scorer.kind,
         "kinds": list(scorer.kinds),
         "isa": scorer.isa,

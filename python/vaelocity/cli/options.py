@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from vaelocity.cli.console import CommandError
+from vaelocity.data.files import File, find_files
+from vaelocity.data.source import Options
 
 Bundle = Annotated[Path, typer.Argument(metavar="MODEL.vael", help="A model file made by `fit`.")]
 Data = Annotated[
@@ -25,6 +28,24 @@ Label = Annotated[
     str | None,
     typer.Option("--label", metavar="COLUMN", help="The column with the class; never a feature."),
 ]
+Normal = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--normal",
+        metavar="VALUE",
+        help="Only rows with this label; may be given more than once. Needs --label.",
+    ),
+]
+Kind = Annotated[str | None, typer.Option("--kind", help="Score kind; default: the model's own.")]
+ThresholdName = Annotated[
+    str | None,
+    typer.Option("--threshold", help="Name of a threshold in the model; default: its first."),
+]
+InputRate = Annotated[
+    str | None,
+    typer.Option("--input-rate", metavar="RATE", help='Rate of all events: "40 MHz", "5/day".'),
+]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Rows in memory at a time.")]
 Threads = Annotated[
     int | None,
     typer.Option("--threads", min=1, help="Threads that score; default: every core allowed."),
@@ -68,6 +89,10 @@ class Reading:
 
     def arguments(self) -> dict[str, Any]:
         return asdict(self)
+
+    def files(self, data: Sequence[str]) -> list[File]:
+        """The files that DATA names, in order."""
+        return find_files(data, Options(self.key, self.header, self.delimiter), self.format)
 
 
 _PANEL = "Reading DATA"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,19 +86,6 @@ def _seconds(runner: Score, rows: Rows, batch: int) -> float:
     for at in range(0, len(rows), batch):
         runner(rows[at : at + batch])
     return time.perf_counter() - start
-
-
-@contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """PyTorch computes with one thread inside, and with as many as before afterwards."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def plain_torch(metadata: Mapping[str, Any], file: TensorFile) -> Score:

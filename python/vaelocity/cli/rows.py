@@ -36,12 +36,17 @@ def choose_rows(table: events.Table, normal: Sequence[str], *, drop_nan: bool) -
         keep = np.ones(len(table), bool)
         keep[bad] = False
         table = table.select(keep)
-    chosen = np.ones(len(table), bool)
-    if normal:
-        chosen = np.isin(_labels(table), [_code(table, value) for value in normal])
-        if not chosen.any():
-            raise CommandError(f"--normal {', '.join(normal)}: no row has this label")
+    chosen = is_normal(table, normal)
+    if normal and not chosen.any():
+        raise CommandError(f"--normal {', '.join(normal)}: no row has this label")
     return Rows(table.select(chosen), table.select(~chosen), len(bad))
+
+
+def is_normal(table: events.Table, normal: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Which rows have one of the labels `normal`, bool [n]; all of them, if it is empty."""
+    if not normal:
+        return np.ones(len(table), bool)
+    return np.isin(_labels(table), [_code(table, value) for value in normal])
 
 
 def _labels(table: events.Table) -> npt.NDArray[np.int64]:

@@ -18,9 +18,11 @@ from vaelocity import data as events
 from vaelocity.cli import console, options
 from vaelocity.cli.columns import Layout, layout, match_features
 from vaelocity.cli.console import CommandError
-from vaelocity.cli.stream import Counts, Cut, Stream
+from vaelocity.cli.score_loop import Counts, Cut, ScoreLoop
 from vaelocity.cli.top import Top, explain, top_table
 from vaelocity.cli.writers import ScoreWriter, check_target
+from vaelocity.cluster.shards import SHARD, Shard
+from vaelocity.record_batch import model_metadata
 
 
 class FailOn(StrEnum):
@@ -50,6 +52,14 @@ def score(
     top: Annotated[
         int, typer.Option("--top", min=0, help="Show the N most anomalous events.", metavar="N")
     ] = 0,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="I/N",
+            help="Score only share I, from 0, of N; see merge.",
+        ),
+    ] = None,
     label: options.Label = None,
     threads: options.Threads = None,
     batch_size: Annotated[
@@ -75,33 +85,39 @@ def score(
         raise CommandError("--json and -o - both want stdout; choose one")
     if output != "-":
         options.check_output(Path(output))
+    part = None if shard is None else Shard.parse(shard)
+    if part is not None and Path(output).suffix.lower() not in (".parquet", ".pq"):
+        raise CommandError(f"--output {output}: --shard needs a Parquet file")
     reading = options.Reading(key, file_format, header, delimiter)
+    if part is not None:
+        data = [str(file.path) for file in part.of(reading.files(data))]
     scorer = vaelocity.load(bundle, kind=kind)
-    stream = Stream(scorer, _cut(scorer, threshold), threads or options.cores(), Top(top))
+    stream = ScoreLoop(scorer, choose_cut(scorer, threshold), threads or options.cores(), Top(top))
     found = layout(data, reading, label)
     names = match_features(scorer.feature_names, found.names, data[0])
-    batches = events.batches(
-        data, rows=batch_size, features=names, label=label, **reading.arguments()
-    )
-    _run(stream, batches, output, found, with_label=label is not None)
-    _report(stream, _explained(stream, bundle), output, as_json)
-    _finish(stream.counts, fail_on)
-
-
-def _cut(scorer: vaelocity.Scorer, wanted: str | None) -> Cut | None:
-    """The threshold to apply: as asked, or the model's first one for this kind of score."""
-    stored = {str(entry["name"]): entry for entry in scorer.thresholds}
-    if wanted is None:
-        if stored:
-            name, entry = next(iter(stored.items()))
-            return Cut(float(entry["value"]), name)
+    if stream.cut is None:
         console.warn(
             f"the model holds no threshold for {scorer.kind} scores: "
             "no column `anomalous` (see --threshold)"
         )
+    batches = events.batches(
+        data, rows=batch_size, features=names, label=label, **reading.arguments()
+    )
+    _run(stream, batches, output, found, part, with_label=label is not None)
+    _report(stream, _explained(stream, bundle), output, as_json)
+    _finish(stream.counts, fail_on)
+
+
+def choose_cut(scorer: vaelocity.Scorer, wanted: str | None) -> Cut | None:
+    """The threshold to apply: as asked, or the model's first one for this kind of score, if any."""
+    stored = scorer.thresholds
+    if wanted is None:
+        if stored:
+            first = next(iter(stored.values()))
+            return Cut(first.value, first.name)
         return None
     if wanted in stored:
-        return Cut(float(stored[wanted]["value"]), wanted)
+        return Cut(stored[wanted].value, wanted)
     try:
         value = float(wanted)
     except ValueError:
@@ -116,14 +132,16 @@ def _cut(scorer: vaelocity.Scorer, wanted: str | None) -> Cut | None:
 
 
 def _run(
-    stream: Stream,
+    stream: ScoreLoop,
     batches: Iterator[events.Table],
     output: str,
     found: Layout,
+    part: Shard | None,
     *,
     with_label: bool,
 ) -> None:
     start = time.perf_counter()
+    histogram = vaelocity.ScoreHistogram(stream.scorer.kind, stream.scorer.identity)
     progress: Progress = console.event_progress()
     with ScoreWriter(output) as writer, progress:
         task = progress.add_task("scoring", total=found.rows)
@@ -132,13 +150,30 @@ def _run(
             if not with_label:
                 columns.pop("label", None)
             writer.write(columns)
+            if part is not None:
+                histogram.update(columns["score"])
             progress.advance(task, len(table))
         if stream.counts.rows == 0:
             raise CommandError("the data hold no rows")
+        if part is not None:
+            writer.metadata.update(_shard_metadata(stream, part, histogram))
     stream.counts.seconds = time.perf_counter() - start
 
 
-def _explained(stream: Stream, bundle: Path) -> list[dict[str, Any]]:
+def _shard_metadata(
+    stream: ScoreLoop, part: Shard, histogram: vaelocity.ScoreHistogram
+) -> dict[str, str]:
+    from vaelocity.cluster.merge import histogram_metadata
+
+    threshold = None if stream.cut is None else stream.cut.value
+    return {
+        SHARD: str(part),
+        **model_metadata(stream.scorer, threshold),
+        **histogram_metadata(histogram),
+    }
+
+
+def _explained(stream: ScoreLoop, bundle: Path) -> list[dict[str, Any]]:
     """The top events; only the reconstruction score has contributions of features."""
     if stream.top.n == 0:
         return []
@@ -146,7 +181,7 @@ def _explained(stream: Stream, bundle: Path) -> list[dict[str, Any]]:
     return explain(stream.top, scorer, scorer.feature_names)
 
 
-def _report(stream: Stream, best: Sequence[dict[str, Any]], output: str, as_json: bool) -> None:
+def _report(stream: ScoreLoop, best: Sequence[dict[str, Any]], output: str, as_json: bool) -> None:
     if as_json:
         console.print_json(_summary(stream, output, best))
         return
@@ -157,7 +192,7 @@ def _report(stream: Stream, best: Sequence[dict[str, Any]], output: str, as_json
         target.print(top_table(best, f"the {len(best)} most anomalous events"))
 
 
-def _summary(stream: Stream, output: str, best: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _summary(stream: ScoreLoop, output: str, best: Sequence[dict[str, Any]]) -> dict[str, Any]:
     counts, cut = stream.counts, stream.cut
     return {
         "output": output,
@@ -176,7 +211,7 @@ def _summary(stream: Stream, output: str, best: Sequence[dict[str, Any]]) -> dic
     }
 
 
-def _facts(stream: Stream, output: str) -> list[tuple[str, str]]:
+def _facts(stream: ScoreLoop, output: str) -> list[tuple[str, str]]:
     counts, cut, scorer = stream.counts, stream.cut, stream.scorer
     share = 100 * counts.anomalous / counts.rows
     decided = "no threshold"

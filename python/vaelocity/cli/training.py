@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import vaelocity
 from vaelocity import data as events
 from vaelocity.cli.console import CommandError
-from vaelocity.threshold import LEAST_ABOVE, Threshold, threshold_for
+from vaelocity.cli.torch_threads import torch_threads, training_threads
+from vaelocity.threshold import LEAST_ABOVE, Threshold
 
 if TYPE_CHECKING:
     from vaelocity.models import VAE, Autoencoder
@@ -127,17 +128,7 @@ def train_parts(plan: Plan, parts: Parts, output: Path) -> tuple[Autoencoder | V
     if plan.kind is not None and plan.kind not in model.kinds:
         raise CommandError(f"--score-kind {plan.kind}: this model has {', '.join(model.kinds)}")
     start = time.perf_counter()
-    model.fit(
-        parts.training.rows,
-        parts.stopping.rows if len(parts.stopping) else None,
-        epochs=plan.epochs,
-        batch_size=plan.batch_size,
-        lr=plan.lr,
-        seed=plan.seed,
-        weight=parts.training.weights,
-        patience=plan.patience,
-        weight_val=parts.stopping.weights if len(parts.stopping) else None,
-    )
+    _fit(model, plan, parts)
     seconds = time.perf_counter() - start
     fpr = plan.fpr
     if fpr is None:
@@ -147,23 +138,45 @@ def train_parts(plan: Plan, parts: Parts, output: Path) -> tuple[Autoencoder | V
     return model, Trained(output, parts, model.history, seconds, threshold, scorer)
 
 
+def _fit(model: Autoencoder | VAE, plan: Plan, parts: Parts) -> None:
+    from vaelocity.train import TrainingDiverged
+
+    stopping = parts.stopping if len(parts.stopping) else None
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    try:
+        with torch_threads(training_threads(parameters, plan.batch_size)):
+            model.fit(
+                parts.training.rows,
+                None if stopping is None else stopping.rows,
+                epochs=plan.epochs,
+                batch_size=plan.batch_size,
+                lr=plan.lr,
+                seed=plan.seed,
+                weight=parts.training.weights,
+                patience=plan.patience,
+                weight_val=None if stopping is None else stopping.weights,
+            )
+    except TrainingDiverged as error:
+        raise CommandError(str(error)) from error
+
+
 def freeze(
     model: Autoencoder | VAE, output: Path, kind: str | None, held: events.Table, fpr: float
 ) -> Threshold | None:
-    """Save `model` with the threshold at `fpr` from the scores of `held`.
+    """Save `model` with the threshold at `fpr` (0: none) and the histogram of the scores of `held`.
 
     The scores are those of the frozen file, so that the threshold is exact for what is deployed:
     it is written twice, first without, then with the threshold.
     """
-    if fpr == 0:
+    if len(held) == 0:
         model.save(output, kind=kind)
         return None
     draft = output.with_name(f".{output.name}.{os.getpid()}.draft")
     try:
         model.save(draft, kind=kind)
-        scores = vaelocity.load(draft).score(held.rows)
+        scorer = vaelocity.load(draft)
     finally:
         draft.unlink(missing_ok=True)
-    threshold = threshold_for(scores, fpr=fpr, kind=kind or model.default_kind)
-    model.save(output, kind=kind, thresholds=[threshold])
-    return threshold
+    thresholds = [scorer.threshold_for(held.rows, fpr=fpr)] if fpr else []
+    model.save(output, kind=kind, thresholds=thresholds, histograms=[scorer.histogram(held.rows)])
+    return thresholds[0] if thresholds else None

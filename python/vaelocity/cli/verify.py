@@ -50,13 +50,15 @@ def verify(
     1 a file failed; 2 a file cannot be read.
     """
     verdicts = [check(path) for path in bundles]
-    if as_json:
-        console.print_json({"files": [verdict.as_json() for verdict in verdicts]})
-    else:
-        for verdict in verdicts:
-            _print(verdict)
-    if any(verdict.failures for verdict in verdicts):
-        raise typer.Exit(console.FAILED)
+    try:
+        if as_json:
+            console.print_json({"files": [verdict.as_json() for verdict in verdicts]})
+        else:
+            for verdict in verdicts:
+                _print(verdict)
+    finally:  # a reader that stops early must not hide it
+        if any(verdict.failures for verdict in verdicts):
+            raise typer.Exit(console.FAILED)
 
 
 def check(path: Path) -> Verdict:

@@ -25,49 +25,53 @@ class Format(Protocol):
     """One open output in one format. Columns of every call have the names of the first call."""
 
     def write(self, columns: Columns) -> None: ...
-    def close(self) -> None: ...
+    def close(self, metadata: Mapping[str, str]) -> None: ...
 
 
-class ParquetFormat:
+class _ArrowTables:
+    """Columns as Arrow tables; the first ones decide the schema."""
+
+    def __init__(self, handle: IO[bytes]) -> None:
+        self._handle = handle
+        self._writer: Any = None
+
+    def write(self, columns: Columns) -> None:
+        table = _arrow(columns)
+        if self._writer is None:
+            self._writer = self._open(table.schema)
+        self._writer.write_table(table)
+
+    def close(self, metadata: Mapping[str, str]) -> None:
+        if self._writer is not None:
+            self._note(metadata)
+            self._writer.close()
+
+    def _note(self, metadata: Mapping[str, str]) -> None:
+        """Into the file, where the format has a place for it."""
+
+    def _open(self, schema: Any) -> Any:
+        raise NotImplementedError
+
+
+class ParquetFormat(_ArrowTables):
     """Parquet, one row group a batch, zstd; dictionary pages only help the label, not floats."""
 
-    def __init__(self, handle: IO[bytes]) -> None:
-        self._handle = handle
-        self._writer: Any = None
+    def _open(self, schema: Any) -> Any:
+        import pyarrow.parquet as pq
 
-    def write(self, columns: Columns) -> None:
-        table = _arrow(columns)
-        if self._writer is None:
-            import pyarrow.parquet as pq
+        return pq.ParquetWriter(self._handle, schema, compression="zstd", use_dictionary=["label"])
 
-            self._writer = pq.ParquetWriter(
-                self._handle, table.schema, compression="zstd", use_dictionary=["label"]
-            )
-        self._writer.write_table(table)
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
+    def _note(self, metadata: Mapping[str, str]) -> None:
+        self._writer.add_key_value_metadata(dict(metadata))
 
 
-class ArrowFormat:
+class ArrowFormat(_ArrowTables):
     """An Arrow IPC file (Feather version 2)."""
 
-    def __init__(self, handle: IO[bytes]) -> None:
-        self._handle = handle
-        self._writer: Any = None
+    def _open(self, schema: Any) -> Any:
+        import pyarrow.ipc
 
-    def write(self, columns: Columns) -> None:
-        table = _arrow(columns)
-        if self._writer is None:
-            import pyarrow.ipc
-
-            self._writer = pyarrow.ipc.new_file(self._handle, table.schema)
-        self._writer.write_table(table)
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        return pyarrow.ipc.new_file(self._handle, schema)
 
 
 class CsvFormat:
@@ -85,7 +89,7 @@ class CsvFormat:
         pyarrow.csv.write_csv(table, self._handle, options)
         self._header = False
 
-    def close(self) -> None:
+    def close(self, metadata: Mapping[str, str]) -> None:
         self._handle.flush()
 
 
@@ -110,7 +114,7 @@ class NumpyFormat:
         self._handle.write(records.tobytes())
         self._n += n
 
-    def close(self) -> None:
+    def close(self, metadata: Mapping[str, str]) -> None:
         if self._dtype is None:
             return
         end = self._handle.tell()
@@ -139,10 +143,14 @@ _FORMATS: dict[str, Callable[[IO[bytes]], Format]] = {
 
 
 class ScoreWriter(AbstractContextManager["ScoreWriter"]):
-    """Writes columns to `target`: a path, by its suffix, or "-" for CSV on stdout."""
+    """Writes columns to `target`: a path, by its suffix, or "-" for CSV on stdout.
+
+    metadata: what a Parquet file says of itself beside its schema; filled in until the end.
+    """
 
     def __init__(self, target: str) -> None:
         self.target = target
+        self.metadata: dict[str, str] = {}
         self._final: Path | None = None
         if target == "-":
             self._handle: IO[bytes] = sys.stdout.buffer
@@ -168,11 +176,11 @@ class ScoreWriter(AbstractContextManager["ScoreWriter"]):
     ) -> None:
         if self._final is None:
             if error is None:
-                self._format.close()
+                self._format.close(self.metadata)
             return
         try:
             if error is None:
-                self._format.close()
+                self._format.close(self.metadata)
                 self._handle.close()
                 os.replace(self._partial, self._final)
         finally:

@@ -5,10 +5,8 @@ A score follows: CudaScorer.score -> score_into -> _launch -> kernels/score.py (
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,8 @@ from vaelocity.cuda.compile import OPTIONS
 from vaelocity.cuda.config import Config, Launch
 from vaelocity.cuda.plan import network
 from vaelocity.cuda.program import program, programs_to_launch
+from vaelocity.scorer import Scorer
+from vaelocity.threshold import Threshold
 
 Tensor = torch.Tensor
 
@@ -72,9 +72,9 @@ class CudaScorer:
         config: Config | None = None,
     ) -> None:
         # The C++ reader refuses what the CPU would refuse, in the same words.
-        self._model = Model.from_file(os.fspath(path), kind or "", "", False)
+        self._file = Scorer(Model.from_file(os.fspath(path), kind or "", "", False))
         metadata, tensors = read_bundle(path)
-        self._conformance = _conformance(metadata, tensors, self._model.kind)
+        self._conformance = _conformance(metadata, tensors, self._file.kind)
         self._network = network(metadata, tensors, kind)
         self.device = device
         self.precision = precision
@@ -137,7 +137,10 @@ class CudaScorer:
         return found
 
     def predict(
-        self, rows: Tensor, threshold: float | None = None, out: Tensor | None = None
+        self,
+        rows: Tensor,
+        threshold: float | str | Threshold | None = None,
+        out: Tensor | None = None,
     ) -> Tensor:
         """True where an event is anomalous: where not score <= threshold, bool [n].
 
@@ -145,11 +148,13 @@ class CudaScorer:
 
         Args:
             rows: n events; see the class.
-            threshold: None takes the file's first threshold for this kind of score.
+            threshold: a score, the name of one of `thresholds`, or a `Threshold`; None takes the
+                file's first one for this kind of score.
             out: where to write, bool [n].
 
         Raises:
-            ValueError: the threshold is NaN, or None and the file has none for this kind.
+            ValueError: the threshold is NaN, unknown, for another model or kind of score, or None
+                and the file has none for this kind.
         """
         found = self._out("out", out, rows, torch.bool)
         self.score_into(rows, decisions=found, threshold=threshold)
@@ -163,7 +168,7 @@ class CudaScorer:
         flags: Tensor | None = None,
         decisions: Tensor | None = None,
         features: Tensor | None = None,
-        threshold: float | None = None,
+        threshold: float | str | Threshold | None = None,
     ) -> None:
         """Whatever is asked for, in one pass over the rows, into memory of the caller.
 
@@ -180,7 +185,7 @@ class CudaScorer:
         self._check_out("flags", flags, torch.uint8, (n,))
         self._check_out("decisions", decisions, torch.bool, (n,))
         self._check_out("features", features, torch.float32, (n, self.n_features))
-        limit = self._threshold(threshold) if decisions is not None else 0.0
+        limit = float(np.float32(self.threshold(threshold))) if decisions is not None else 0.0
         marks = decisions.view(torch.uint8) if decisions is not None else None
         outputs = {"scores": scores, "flags": flags, "decisions": marks, "features": features}
         if n <= _MOST_ROWS:
@@ -261,29 +266,36 @@ class CudaScorer:
     @property
     def fingerprint(self) -> str:
         """The model's identity, 64 hex digits: SHA-256 of the file with its checksum as zeros."""
-        return self._model.checksum
+        return self._file.fingerprint
 
-    @cached_property
+    @property
+    def identity(self) -> str | None:
+        """The same for all files that score alike; see Scorer.identity."""
+        return self._file.identity
+
+    @property
     def metadata(self) -> dict[str, Any]:
         """The file's JSON: features, steps, thresholds, provenance."""
-        metadata: dict[str, Any] = json.loads(self._model.metadata)
-        return metadata
+        return self._file.metadata
 
-    @cached_property
+    @property
     def feature_names(self) -> list[str]:
         """Names of the columns, in order."""
-        return list(self.metadata["features"])
+        return self._file.feature_names
 
-    @cached_property
+    @property
     def kinds(self) -> list[str]:
         """The kinds of score this file can give; load(path, kind=...) chooses."""
-        return list(self.metadata["conformance"]["scores"])
+        return self._file.kinds
 
-    @cached_property
-    def thresholds(self) -> list[dict[str, Any]]:
-        """The file's thresholds for this kind of score."""
-        every = self.metadata.get("thresholds", [])
-        return [threshold for threshold in every if threshold["kind"] == self.kind]
+    @property
+    def thresholds(self) -> dict[str, Threshold]:
+        """The file's thresholds for this kind of score by name, in the order of the file."""
+        return self._file.thresholds
+
+    def threshold(self, threshold: float | str | Threshold | None = None) -> float:
+        """The score to compare with: what `predict` takes for this `threshold`."""
+        return self._file.threshold(threshold)
 
     def __repr__(self) -> str:
         return (
@@ -328,18 +340,6 @@ class CudaScorer:
         shape = (self._check_rows(rows), *more)
         self._check_out(name, out, dtype, shape)
         return torch.empty(shape, dtype=dtype, device=self.device) if out is None else out
-
-    def _threshold(self, threshold: float | None) -> float:
-        if threshold is None:
-            if not self.thresholds:
-                raise ValueError(
-                    f"threshold: the file has none for kind {self.kind!r}; pass one, or save the "
-                    "model with thresholds=[threshold_for(...)]"
-                )
-            threshold = float(self.thresholds[0]["value"])
-        if np.isnan(threshold):
-            raise ValueError("threshold: got NaN")
-        return float(np.float32(threshold))
 
     # ---- The launch
 

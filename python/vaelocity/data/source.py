@@ -126,8 +126,10 @@ class ArraySource(Source):
     def _features(
         self, part: AnyArray | None, names: Sequence[str], place: Mapping[str, int], at: slice
     ) -> AnyArray | list[AnyArray]:
-        if part is None or part.dtype.names is not None:
+        rectangular = part is not None and part.dtype.names is None
+        if not rectangular or not all(name in place for name in names):
             return [self._column(part, name, place, at) for name in names]
+        assert part is not None
         flat = part.reshape(len(part), len(place))
         chosen = [place[name] for name in names]
         return flat if chosen == list(range(flat.shape[1])) else flat[:, chosen]

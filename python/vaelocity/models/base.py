@@ -12,6 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from vaelocity.drift import Reference
+from vaelocity.histogram import ScoreHistogram
 from vaelocity.models import functional
 from vaelocity.models.layers import Network, activation_name
 from vaelocity.models.rows import Rows, as_rows, finite_rows
@@ -38,6 +40,8 @@ class Model(nn.Module):
     history       dict of lists, one entry an epoch: epoch, loss, val_loss where there was
                   validation; for a VAE reconstruction and kl apart, too
     thresholds    those of the file it was loaded from; cleared by `fit`
+    histograms    the score histograms of that file by kind of score; cleared by `fit`
+    reference     how each feature was distributed in the rows of the last `fit`, or None
     provenance    what `fit` was given: seed, SHA-256 of the rows, ...
     initialised   False until `fit` has drawn the first weights. Set it to True to train from
                   weights of your own.
@@ -78,6 +82,8 @@ class Model(nn.Module):
         self.register_buffer("fitted", torch.tensor(False))
         self.history: dict[str, list[float]] = {}
         self.thresholds: list[Threshold] = []
+        self.histograms: dict[str, ScoreHistogram] = {}
+        self.reference: Reference | None = None
         self.provenance: dict[str, Any] = {}
         self.optimizer_state: dict[str, Any] | None = None
         self.initialise(0)
@@ -259,7 +265,7 @@ class Model(nn.Module):
         Raises:
             TypeError, ValueError: an argument that is wrong, rows that are not finite among them,
                 or a checkpoint of another training.
-            RuntimeError: the loss became NaN or infinite.
+            TrainingDiverged (a RuntimeError): the loss became NaN or infinite.
         """
         from vaelocity.models.training_data import training_data
         from vaelocity.train import Settings, train
@@ -273,12 +279,28 @@ class Model(nn.Module):
         train(self, data, settings)
         return self
 
+    def partial_fit(
+        self, X: Rows, weight: npt.ArrayLike | Tensor | None = None, **arguments: Any
+    ) -> Self:
+        """One more epoch on new rows: the scaling and the optimizer's state stay, see `fit`.
+
+        For slow drift that changes how features depend on each other. The thresholds are cleared,
+        as by `fit`: they were another model's.
+
+        Args:
+            X: [n, n_features], finite.
+            weight: [n], not negative.
+            arguments: batch_size, lr, seed, device, progress as for `fit`.
+        """
+        return self.fit(X, epochs=1, weight=weight, patience=None, **arguments)
+
     def save(
         self,
         path: str | os.PathLike[str],
         kind: str | None = None,
         thresholds: Sequence[Threshold] | None = None,
         conformance: Rows | None = None,
+        histograms: Sequence[ScoreHistogram] | None = None,
     ) -> None:
         """Freeze the model into a .vael file, for `vaelocity.load` and `models.load`.
 
@@ -288,10 +310,13 @@ class Model(nn.Module):
             thresholds: from `threshold_for`; None keeps those of the file it was loaded from.
             conformance: rows [n, n_features] whose scores the file promises; None takes some of
                 the training rows. Rows at the edges (a NaN, huge, tiny) are added.
+            histograms: of held-out scores, at most one a kind, from `Scorer.histogram`; None keeps
+                those of the file it was loaded from.
 
         Raises:
-            ValueError: an unknown kind, two thresholds of one name, weights that are not finite,
-                scores of the C++ scorer that differ from this model's.
+            ValueError: an unknown kind, two thresholds of one name, a threshold or a histogram of
+                another model, weights that are not finite, scores of the C++ scorer that differ
+                from this model's.
             RuntimeError: the model was not fitted.
         """
         from vaelocity.models.freeze import freeze
@@ -302,7 +327,8 @@ class Model(nn.Module):
         rows = None
         if conformance is not None:
             rows = as_rows(conformance, self.n_features, "conformance").cpu().numpy()
-        freeze(self, path, kind, chosen, rows)
+        counted = self.histograms.values() if histograms is None else histograms
+        freeze(self, path, kind, chosen, rows, list(counted))
 
     # ---- Helpers
 

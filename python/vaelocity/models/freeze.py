@@ -14,6 +14,9 @@ import torch
 
 from vaelocity import _core
 from vaelocity.bundle import BundleError, bundle_bytes, read_bundle, write_atomically
+from vaelocity.bundle_parts import get_histogram, get_reference, put_histogram, put_reference
+from vaelocity.histogram import ScoreHistogram
+from vaelocity.identity import identity_of
 from vaelocity.models.autoencoder import Autoencoder
 from vaelocity.models.base import EXAMPLES, Model
 from vaelocity.models.layers import LEAKY_RELU_SLOPE, Network
@@ -36,6 +39,7 @@ def freeze(
     kind: str,
     thresholds: Sequence[Threshold],
     conformance: Floats | None,
+    histograms: Sequence[ScoreHistogram] = (),
 ) -> None:
     """Write `model` to `path`; see `Model.save`.
 
@@ -59,6 +63,7 @@ def freeze(
         "flags": {each: f"conformance.flags.{each}" for each in model.kinds},
         "data_rows": len(data_rows),
     }
+    _put_parts(model, metadata, tensors, histograms)
     write_atomically(path, bundle_bytes(metadata, tensors))
 
 
@@ -101,6 +106,23 @@ def describe(
                 if value.is_floating_point()
             }
     return metadata, tensors
+
+
+def _put_parts(
+    model: Model,
+    metadata: dict[str, Any],
+    tensors: Tensors,
+    histograms: Sequence[ScoreHistogram],
+) -> None:
+    """The score histograms and the drift reference, where there are any."""
+    metadata["identity"] = identity_of(metadata, tensors)
+    kinds = [histogram.kind for histogram in histograms]
+    if len(set(kinds)) != len(kinds) or not set(kinds) <= set(model.kinds):
+        raise ValueError(f"histograms: expected one of each of {model.kinds} at most, got {kinds}")
+    for histogram in histograms:
+        put_histogram(metadata, tensors, histogram)
+    if model.reference is not None:
+        put_reference(metadata, tensors, model.reference)
 
 
 def _dense_steps(network: Network, part: str, tensors: Tensors) -> list[dict[str, Any]]:
@@ -236,6 +258,11 @@ def _rebuilt(metadata: dict[str, Any], tensors: Tensors) -> Model:
     for written_anew in ("vaelocity", "torch", "python", "created"):
         provenance.pop(written_anew)
     model.provenance = provenance
+    for kind in metadata.get("score_histograms", {}):
+        histogram = get_histogram(metadata, tensors, kind)
+        assert histogram is not None
+        model.histograms[kind] = histogram
+    model.reference = get_reference(metadata, tensors)
     model.thresholds = [Threshold.from_dict(entry) for entry in metadata["thresholds"]]
     model.initialised = True
     return model.eval()

@@ -60,6 +60,12 @@ class TrainingData:
             as_weight(weights[1], len(held), "weight of the rows held out"),
         )
 
+    def some_rows(self, most: int) -> npt.NDArray[np.float32]:
+        """At most so many of the training rows, evenly spaced."""
+        n = len(self.x)
+        kept = torch.linspace(0, n - 1, min(n, most), dtype=torch.float64).round().long()
+        return self.x[kept.to(self.x.device)].cpu().numpy()
+
     def digest(self) -> str:
         """SHA-256 of everything that training sees."""
         return _sha256([self.x, self.weight, self.x_val, self.weight_val])

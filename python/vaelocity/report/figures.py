@@ -8,7 +8,9 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
+from matplotlib import ticker
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from vaelocity.report.metrics import Scores, auc, roc
 
@@ -35,7 +37,7 @@ def score_histogram(
     normal_name: str = "normal",
     threshold: float | None = None,
     xlabel: str = "score",
-    bins: int = 60,
+    bins: int = 40,
     ax: Axes | None = None,
 ) -> Axes:
     """Histograms of the scores of every class, each with area 1, over logarithmic bins.
@@ -62,8 +64,17 @@ def score_histogram(
         ax.axvline(threshold, color="black", linestyle=":", linewidth=1.2, label="threshold")
     ax.set(xscale="log", xlabel=xlabel, ylabel="events per decade (each class: total 1)")
     ax.set_xlim(edges[0], edges[-1])
+    _plain_log_ticks(ax, edges[-1] / edges[0])
     ax.legend(frameon=False)
     return ax
+
+
+def _plain_log_ticks(ax: Axes, span: float) -> None:
+    """Label a logarithmic x axis 1, 2, 5, 10, ... where it spans few decades, not 10^0."""
+    subs = (1.0, 2.0, 5.0) if span < 1e3 else (1.0,)
+    ax.xaxis.set_major_locator(ticker.LogLocator(subs=subs))
+    ax.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_minor_formatter(ticker.NullFormatter())
 
 
 def roc_curves(
@@ -121,32 +132,26 @@ def latent_space(
 
     More than two latent dimensions are projected on the first two principal axes of the normal
     class (labels == normal); the labels of the axes say how much of its variance they hold. At most
-    `most` events of a class are drawn, the first ones.
+    `most` events of a class are drawn, the first ones, in an order that hides no class below
+    another.
     """
     ax = _axes(ax)
     points, xlabel, ylabel = _two_dimensions(codes, labels == normal)
     order = [normal, *(k for k in range(len(class_names)) if k != normal)]
-    for position, k in enumerate(order):
-        chosen = points[labels == k][:most]
-        colour = NORMAL_COLOUR if k == normal else colour_of(position - 1)
-        ax.scatter(
-            chosen[:, 0],
-            chosen[:, 1],
-            s=5,
-            alpha=0.45,
-            linewidths=0,
-            color=colour,
-            label=class_names[k],
-        )
+    colours = [NORMAL_COLOUR, *map(colour_of, range(len(order) - 1))]
+    drawn = np.concatenate([np.flatnonzero(labels == k)[:most] for k in order])
+    drawn = np.random.default_rng(0).permutation(drawn)
+    colour = np.empty(len(class_names), object)
+    colour[order] = colours
+    x, y = points[drawn].T
+    ax.scatter(x, y, s=5, alpha=0.45, linewidths=0, c=list(colour[labels[drawn]]))
     low, high = np.quantile(points, [0.002, 0.998], axis=0)
     margin = 0.08 * (high - low) + 1e-9
     ax.set_xlim(low[0] - margin[0], high[0] + margin[0])
     ax.set_ylim(low[1] - margin[1], high[1] + margin[1])
     ax.set(xlabel=xlabel, ylabel=ylabel)
-    legend = ax.legend(frameon=False, markerscale=2.5)
-    for handle in legend.legend_handles:
-        if handle is not None:
-            handle.set_alpha(1)
+    dots = [Line2D([], [], marker="o", linestyle="", markersize=5, color=c) for c in colours]
+    ax.legend(dots, [class_names[k] for k in order], frameon=False)
     return ax
 
 

@@ -26,11 +26,11 @@ inline Vec finish(Vec sum, bool relu) { return relu ? max(zero(), sum) : sum; }
 
 // ---- Rows in the vector
 
-/// Two vectors of rows: with 6 outputs and 2 chains 24 accumulators of AVX-512's 32 registers,
-/// with 3 outputs 12 of AVX2's 16.
+/// Two vectors of rows: with 6 outputs and 2 chains 24 accumulators of the 32 registers of AVX-512
+/// and NEON, with 3 outputs 12 of AVX2's 16.
 constexpr int group_vectors = 2;
 constexpr int group_rows = group_vectors * Vec::lanes;
-#if defined(VAEL_ISA_AVX512)
+#if defined(VAEL_ISA_AVX512) || defined(VAEL_ISA_NEON)
 constexpr int block_outputs = 6;
 #else
 constexpr int block_outputs = 3;
@@ -167,7 +167,7 @@ inline void dense_few_from(int j, int outputs, const DenseLayer &layer, const fl
 /// R rows, 1, 2 or 4. in and out: [R][stride]; out is written up to padded(layer.out).
 template <int R>
 inline void dense_few(const DenseLayer &layer, const float *in, float *out, ptrdiff_t stride) {
-#if defined(VAEL_ISA_AVX512)
+#if defined(VAEL_ISA_AVX512) || defined(VAEL_ISA_NEON)
   constexpr int vectors = R == 4 ? 2 : 4; // at most 16 accumulators
 #else
   constexpr int vectors = 4 / R; // at most 8 accumulators

@@ -1,0 +1,277 @@
+"""Events a second through `vaelocity stream`, beside the bare scorer on the same rows.
+
+    python bench/bench_stream.py [--quick] [--output FOLDER] [--cpu N]
+
+From Arrow IPC files to a null sink, interleaved with the scorer alone, on one processor; through
+ZeroMQ and Kafka on loopback, fed by another process. Writes stream.json and stream.md to
+bench/results/<machine>/ (or FOLDER; --quick writes nothing without one) and prints the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import machine
+import numpy as np
+import pyarrow as pa
+from network import build, jet_rows
+from timing import Contender, interleave, median, speedup
+
+PACKAGES = ("vaelocity", "numpy", "pyarrow", "pyzmq", "confluent-kafka")
+BLOCK = 65536
+FRAME = 512
+WANTED_RATIO = 0.8
+WANTED_ZMQ = 5e6
+
+_FEED = """
+import sys, time
+from vaelocity.stream import open_sink
+raw = open(sys.argv[2], "rb").read()
+sink = open_sink(sys.argv[1], None)
+for _ in range(int(sys.argv[3])):
+    sink._send(raw)
+sink.close(complete=True)
+"""
+
+_BROKER = """
+import sys
+from confluent_kafka import Producer
+raw, count = open(sys.argv[1], "rb").read(), int(sys.argv[2])
+host = Producer({"test.mock.num.brokers": 1, "log_level": 0})
+brokers = host.list_topics(timeout=10).brokers.values()
+for i in range(count):
+    host.produce("in", raw, partition=i % 4)
+assert host.flush(30) == 0
+print(",".join(f"{b.host}:{b.port}" for b in brokers), flush=True)
+sys.stdin.read()
+"""
+
+
+def main() -> None:
+    """The whole run."""
+    options = _options()
+    allowed = os.sched_getaffinity(0)
+    cpu = max(allowed) if options.cpu is None else options.cpu
+    warnings.simplefilter("ignore")
+    about = machine.fingerprint(PACKAGES)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        network = build(59, (64, 32), 16, folder)
+        os.sched_setaffinity(0, {cpu})
+        cases = _files(network, folder, options.quick)
+        os.sched_setaffinity(0, allowed)
+        cases.append(_zmq(network, folder, options.quick))
+        cases.append(_kafka(network, folder, options.quick))
+    results = {
+        "schema": 1,
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "machine": about,
+        "quick": options.quick,
+        "network": network.name,
+        "cpu": cpu,
+        "cases": cases,
+    }
+    text = _markdown(results)
+    if options.output or not options.quick:
+        target = options.output or Path(__file__).parent / "results" / machine.folder_name()
+        target.mkdir(parents=True, exist_ok=True)
+        (target / "stream.json").write_text(json.dumps(results, indent=1) + "\n")
+        (target / "stream.md").write_text(text)
+        sys.stderr.write(f"written to {target}\n")
+    sys.stdout.write(text)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="fewer rows and rounds")
+    parser.add_argument("--output", type=Path, help="folder for stream.json and stream.md")
+    parser.add_argument("--cpu", type=int, help="processor of the file cases (default: the last)")
+    return parser.parse_args()
+
+
+def _pumped(scorer: Any, source: Any, threads: int = 1) -> Any:
+    """Pump a source into a null sink; its stats."""
+    from vaelocity.stream import Pump, Rejects, StreamScorer, open_sink
+
+    model = StreamScorer(scorer, threshold=1e30)
+    with tempfile.TemporaryDirectory() as rejects:
+        pump = Pump(
+            source, open_sink("null:", source), model, threads=threads, rejects=Rejects(rejects)
+        )
+        return pump.run()
+
+
+def _files(network: Any, folder: Path, quick: bool) -> list[dict[str, Any]]:
+    """An Arrow IPC file, features as columns and as whole rows, beside the scorer on its blocks."""
+    import vaelocity
+    from vaelocity.stream import open_source
+
+    n, rounds = (2 * BLOCK, 5) if quick else (16 * BLOCK, 15)
+    rows, scorer = jet_rows(n, network.n_features), vaelocity.load(network.path)
+    names, out = scorer.feature_names, np.empty(BLOCK, np.float32)
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), len(names))
+    tables = {
+        "features in columns": pa.table(dict(zip(names, rows.T.copy(), strict=True))),
+        "features in one column of rows": pa.table({"features": lists}),
+    }
+
+    def bare() -> None:
+        for at in range(0, n, BLOCK):
+            scorer.score(rows[at : at + BLOCK], out)
+
+    def stream(path: Path) -> None:
+        assert _pumped(scorer, open_source(str(path), names)).events == n
+
+    contenders = {"the scorer alone": Contender(bare)}
+    for title, table in tables.items():
+        path = folder / f"{title}.arrow"
+        with pa.ipc.new_file(str(path), table.schema) as writer:
+            writer.write_table(table, BLOCK)
+        contenders[title] = Contender(partial(stream, path))
+    seconds = interleave(contenders, rounds=rounds, sample_seconds=0.0)
+    alone = seconds["the scorer alone"]
+    found = []
+    for title, taken in seconds.items():
+        ratio = asdict(speedup(taken, alone))
+        found.append(
+            {
+                "title": f"Arrow IPC file to null:, {title}" if taken is not alone else title,
+                "events": n,
+                "events_per_second": n / median(taken).value,
+                "ratio": ratio,
+                "wanted": f">= {WANTED_RATIO:g} of the scorer alone" if taken is not alone else "",
+                "met": None if taken is alone else ratio["low"] >= WANTED_RATIO,
+                "note": "one processor, one scoring thread",
+            }
+        )
+    return found
+
+
+def _frame(scorer: Any, folder: Path) -> Path:
+    """A message of FRAME events."""
+    from vaelocity.stream.message import encode
+
+    rows = jet_rows(FRAME, scorer.n_features)
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), scorer.n_features)
+    path = folder / "frame"
+    path.write_bytes(encode(pa.record_batch({"features": lists})).to_pybytes())
+    return path
+
+
+def _zmq(network: Any, folder: Path, quick: bool) -> dict[str, Any]:
+    """PUSH in another process, PULL and score here."""
+    import vaelocity
+    from vaelocity.stream import open_source
+
+    scorer = vaelocity.load(network.path)
+    count, rounds = (2000, 1) if quick else (20_000, 5)
+    rates, latencies = [], []
+    for i in range(rounds):
+        address = f"zmq+ipc://{folder}/{i}"
+        source = open_source(f"{address}?bind=1", scorer.feature_names)
+        feed = [sys.executable, "-c", _FEED, f"{address}?end=1", str(_frame(scorer, folder))]
+        with subprocess.Popen([*feed, str(count)]):
+            while not (first := source.poll(1)):
+                pass
+            begin = time.perf_counter()
+            stats = _pumped(scorer, source)
+            rates.append(stats.events / (time.perf_counter() - begin))
+        assert stats.events == (count - len(first)) * FRAME
+        latencies.append({k: stats.latency.quantile(q) for k, q in (("p50", 0.5), ("p99", 0.99))})
+    return {
+        "title": f"ZeroMQ PUSH/PULL to null:, messages of {FRAME} events",
+        "events": count * FRAME,
+        "events_per_second": median(rates).value,
+        "ratio": None,
+        "wanted": f">= {WANTED_ZMQ / 1e6:g} M events/s",
+        "met": median(rates).value >= WANTED_ZMQ,
+        "note": f"sender in another process; p99 {1e3 * latencies[-1]['p99']:.1f} ms",
+    }
+
+
+def _kafka(network: Any, folder: Path, quick: bool) -> dict[str, Any]:
+    """librdkafka's mock broker in another process. It keeps 5 MiB a partition: a short run."""
+    import vaelocity
+    from vaelocity.stream import open_source
+
+    scorer = vaelocity.load(network.path)
+    frame = _frame(scorer, folder)
+    count = 4 * (5 * 2**20 // (frame.stat().st_size + 200))
+    command = [sys.executable, "-c", _BROKER, str(frame), str(count)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as host:
+        assert host.stdout is not None
+        address = f"kafka://{host.stdout.readline().strip()}/in?group=bench&log_level=0"
+        source = open_source(address, scorer.feature_names)
+        while not (first := source.poll(1)):
+            pass
+        begin = time.perf_counter()
+        stopping = _Stopping(source, count - len(first))
+        stats = _pumped(scorer, stopping)
+        seconds = stopping.last - begin
+        host.kill()
+    return {
+        "title": f"Kafka (mock broker) to null:, messages of {FRAME} events",
+        "events": stats.events,
+        "events_per_second": stats.events / seconds,
+        "ratio": None,
+        "wanted": "stated",
+        "met": None,
+        "note": "broker in another process; offsets committed every second",
+    }
+
+
+class _Stopping:
+    """A source that ends after so many messages, and remembers when the last one came."""
+
+    def __init__(self, source: Any, messages: int) -> None:
+        self._source, self._left, self.last = source, messages, 0.0
+        self.name, self.commits, self.replays = source.name, source.commits, source.replays
+        self.stop, self.commit, self.close = source.stop, source.commit, source.close
+
+    def poll(self, timeout: float) -> Any:
+        if self._left <= 0:
+            return None
+        found = self._source.poll(timeout)
+        self._left -= len(found)
+        self.last = time.perf_counter()
+        return found
+
+
+def _markdown(results: dict[str, Any]) -> str:
+    about = results["machine"]
+    packages = ", ".join(f"{k} {v}" for k, v in about["packages"].items() if v)
+    lines = [
+        "# Events a second through a stream",
+        "",
+        f"{about['cpu']}, {about['cpus']} CPUs, {', '.join(about['flags'])}; {about['system']}; "
+        f"Python {about['python']}; {packages}; commit {about['commit']}; load average at the "
+        f"start {about['load_average'][0]:.2f}; {results['date']}. Network {results['network']}.",
+        "",
+        "| | M events/s | part of the scorer's rate [95 %] | wanted | met | |",
+        "|---|---|---|---|---|---|",
+    ]
+    for case in results["cases"]:
+        ratio = case["ratio"]
+        part = f"{ratio['value']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]" if ratio else ""
+        met = {True: "yes", False: "**no**", None: ""}[case["met"]]
+        cells = (case["title"], f"{case['events_per_second'] / 1e6:.3g}", part, case["wanted"], met)
+        lines.append(f"| {' | '.join(cells)} | {case['note']} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""Arrow in, Arrow out: `score_batch`, which every stream and every cluster engine calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vaelocity import rows as _rows
+from vaelocity.scorer import Scorer
+from vaelocity.threshold import Threshold
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = [
+    "FLAGS",
+    "model_metadata",
+    "output_schema",
+    "score_batch",
+    "sparse_flags",
+    "threshold_value",
+]
+
+FLAGS = {"nan": 1, "saturated": 2}
+"""The bits of the column `flags`: see Scorer.flags."""
+
+
+def score_batch(
+    scorer: Scorer,
+    batch: pa.RecordBatch,
+    *,
+    threshold: float | str | Threshold | None = None,
+    columns: Sequence[str] = (),
+    accepted_only: bool = False,
+    threads: int = 1,
+) -> pa.RecordBatch:
+    """Scores of a record batch, as a record batch of as many rows in the same order.
+
+    Its columns: those of `columns` as they came; score, float32; flags, uint8 (1 a NaN or inf among
+    the features, 2 saturated); and where there is a threshold anomalous, bool: `not score <=
+    threshold`, so that an event that cannot be scored is kept. The schema's metadata names the
+    model: `vaelocity.fingerprint`, `vaelocity.kind`, `vaelocity.threshold`.
+
+    Args:
+        batch: a float32 column for every feature, or one fixed_size_list<float32>[n_features]
+            column; other columns are left alone.
+        threshold: as Scorer.predict takes it; None takes the file's first one for this kind of
+            score, if it has any.
+        columns: columns of `batch` to pass through; none may be called score, flags or anomalous.
+        accepted_only: leave out the rows that are not anomalous.
+        threads: rows are shared out to so many threads.
+
+    Raises:
+        TypeError: a feature that is not float32.
+        ValueError: a feature or a column of `columns` is missing, the threshold is NaN or for
+            another model or kind of score, or accepted_only without a threshold.
+    """
+    import pyarrow as pa
+
+    cut = threshold_value(scorer, threshold)
+    if accepted_only and cut is None:
+        raise ValueError("accepted_only: needs a threshold, the model has none of its own")
+    schema = output_schema(scorer, batch.schema, threshold=cut, columns=columns)
+    layout = _rows.layout_of(batch, scorer.feature_names)
+    score = scorer.score(layout, threads=threads)
+    flags = sparse_flags(scorer, layout, score)
+    found = [batch.column(batch.schema.get_field_index(name)) for name in columns]
+    found += [pa.array(score), pa.array(flags)]
+    if cut is None:
+        return pa.record_batch(found, schema=schema)
+    anomalous = pa.array(~(score <= np.float32(cut)))
+    scored = pa.record_batch([*found, anomalous], schema=schema)
+    return scored.filter(anomalous) if accepted_only else scored
+
+
+def output_schema(
+    scorer: Scorer, given: pa.Schema, *, threshold: float | None, columns: Sequence[str] = ()
+) -> pa.Schema:
+    """The schema of what score_batch returns. Raises ValueError for a column of `columns` that
+    `given` has not, has twice, or that is called like a column of the result."""
+    import pyarrow as pa
+
+    made = [pa.field("score", pa.float32()), pa.field("flags", pa.uint8())]
+    if threshold is not None:
+        made.append(pa.field("anomalous", pa.bool_()))
+    for name in columns:
+        if given.get_field_index(name) < 0:
+            count = len(given.get_all_field_indices(name))
+            there = f"{count} of that name" if count else ", ".join(given.names[:12])
+            raise ValueError(f"columns: {name!r} is not one column of the batch; it has {there}")
+        if name in {field.name for field in made}:
+            raise ValueError(f"columns: {name!r} is the name of a column that scoring adds")
+    passed = [given.field(name) for name in columns]
+    return pa.schema([*passed, *made], metadata=model_metadata(scorer, threshold))
+
+
+def threshold_value(scorer: Scorer, threshold: float | str | Threshold | None) -> float | None:
+    """Scorer.threshold, but None where none is asked for and the file has none for this kind."""
+    if threshold is None and not scorer.thresholds:
+        return None
+    return scorer.threshold(threshold)
+
+
+def sparse_flags(
+    scorer: Scorer, layout: _rows.Layout, score: npt.NDArray[np.float32]
+) -> npt.NDArray[np.uint8]:
+    """Scorer.flags, uint8 [n], asked of the scorer for the few rows that can have one.
+
+    A flagged row scores NaN (not finite) or the largest float32 (saturated), so a row with any
+    other score needs no second pass.
+    """
+    flags = np.zeros(len(score), np.uint8)
+    doubtful = np.flatnonzero(~(score < np.finfo(np.float32).max))
+    if len(doubtful):
+        some: Any = (
+            [column[doubtful] for column in layout]
+            if isinstance(layout, list)
+            else layout[doubtful]
+        )
+        flags[doubtful] = scorer.flags(some)
+    return flags
+
+
+def model_metadata(scorer: Scorer, threshold: float | None) -> dict[str, str]:
+    """What files and messages of scores say of the model that made them."""
+    found = {"vaelocity.fingerprint": scorer.fingerprint, "vaelocity.kind": scorer.kind}
+    if threshold is not None:
+        found["vaelocity.threshold"] = repr(threshold)
+    return found

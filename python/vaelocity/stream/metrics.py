@@ -1,0 +1,74 @@
+"""The counts of a stream for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from vaelocity.stream.stats import StreamStats
+
+__all__ = ["serve_metrics"]
+
+# Upper edges in seconds.
+_BUCKETS = [s * 10.0**e for e in range(-5, 1) for s in (1, 2, 5)] + [10.0]
+
+
+def serve_metrics(
+    stats: StreamStats, fingerprint: Callable[[], str], host: str, port: int
+) -> tuple[int, Callable[[], None]]:
+    """Serve http://host:port/metrics from a thread; port 0 takes a free one.
+
+    Returns the port, and a function that ends it. Raises OSError where the port is taken, and
+    ImportError without prometheus-client.
+    """
+    from prometheus_client import CollectorRegistry, start_http_server
+
+    registry = CollectorRegistry()
+    registry.register(_Collector(stats, fingerprint))
+    server, thread = start_http_server(port, host, registry)
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    return int(server.server_port), stop
+
+
+class _Collector:
+    """Reads the stream's own counts when Prometheus asks, so that nothing is counted twice."""
+
+    def __init__(self, stats: StreamStats, fingerprint: Callable[[], str]) -> None:
+        self._stats, self._fingerprint = stats, fingerprint
+
+    def collect(self) -> Iterator[Any]:
+        from prometheus_client.core import (
+            CounterMetricFamily,
+            GaugeMetricFamily,
+            HistogramMetricFamily,
+        )
+
+        stats = self._stats
+        for name, value, text in (
+            ("events", stats.events, "Events whose scores are out."),
+            ("accepted", stats.accepted, "Events above the threshold."),
+            ("nan", stats.nan, "Events with a NaN or an infinity."),
+            ("saturated", stats.saturated, "Events whose score is beyond float32."),
+            ("messages", stats.messages, "Messages, or blocks of files, that were scored."),
+            ("refused_messages", stats.refused, "Messages that could not be scored."),
+            ("batches", stats.batches, "Micro-batches."),
+            ("sink_wait_seconds", stats.waiting, "Time spent in the sink."),
+        ):
+            yield CounterMetricFamily(f"vaelocity_{name}", text, value)
+        up = GaugeMetricFamily("vaelocity_uptime_seconds", "Since the stream started.")
+        up.add_metric([], stats.seconds)
+        yield up
+        model = GaugeMetricFamily("vaelocity_model", "1 for the model in use.", labels=["model"])
+        model.add_metric([self._fingerprint()], 1)
+        yield model
+        latency = HistogramMetricFamily(
+            "vaelocity_latency_seconds", "From an event's arrival to its score's being out."
+        )
+        counts = [(repr(edge), float(stats.latency.below(edge))) for edge in _BUCKETS]
+        latency.add_metric([], [*counts, ("+Inf", float(stats.latency.n))], stats.latency.seconds)
+        yield latency

@@ -1,0 +1,238 @@
+"""The pump: one thread reads and gathers, some score, the caller's writes; order is kept.
+
+    source -> gather -> [bounded queue] -> score (threads) -> sink -> commit
+
+Every stage waits for the next one, so a slow consumer slows the source and memory stays bounded.
+Offsets are committed only after the sink says that the scores are out.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pyarrow as pa
+
+from vaelocity.stream.ends import Sink, Source, StreamError
+from vaelocity.stream.gather import MicroBatch, gather
+from vaelocity.stream.rejects import Rejects
+from vaelocity.stream.scoring import Scored, StreamScorer
+from vaelocity.stream.stats import StreamStats
+
+__all__ = ["Pump"]
+
+log = logging.getLogger(__name__)
+
+_WAKE_SECONDS = 0.1
+
+
+class SinkError(StreamError):
+    """The sink failed; the source may still give."""
+
+
+Item = tuple[MicroBatch, "Future[Scored] | None"]
+
+
+class Pump:
+    """Moves events from a source through a scorer to a sink, until the source ends or stop().
+
+    Args:
+        scorer: called with every micro-batch; may be exchanged at any time: `pump.scorer = other`
+            holds from the next micro-batch on.
+        rows, latency: see gather(); latency in seconds.
+        threads: micro-batches scored at a time.
+        commit_seconds: how often the sink is flushed and the source told so.
+        rejects: where messages go that cannot be scored; None stops the stream at the first. A
+            source that does not replay needs it: scores that the sink does not take go there, too.
+        observe: called with every micro-batch's messages and result, in order, after it is out.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        sink: Sink,
+        scorer: StreamScorer,
+        *,
+        rows: int = 65536,
+        latency: float = 0.01,
+        threads: int = 1,
+        commit_seconds: float = 1.0,
+        rejects: Rejects | None = None,
+        observe: Callable[[MicroBatch, Scored], None] | None = None,
+    ) -> None:
+        if rejects is None and not source.replays:
+            raise ValueError(f"rejects: {source.name} cannot be read again, so a folder is needed")
+        self.source, self.sink, self.scorer = source, sink, scorer
+        self.stats = StreamStats()
+        self._rows, self._latency, self._threads = rows, latency, threads
+        self._commit_seconds, self._rejects, self._observe = commit_seconds, rejects, observe
+        # Enough that no thread waits for the others, and no more: each is a batch in memory.
+        self._queue: queue.Queue[Item | None] = queue.Queue(threads + 1)
+        self._abort = threading.Event()
+        self._failure: BaseException | None = None
+        self._drained = False
+        self._pending: list[Any] = []
+        # Scores that would be lost with the sink, where nobody could make them again.
+        self._unsafe: list[pa.RecordBatch] = []
+        self._flushed = time.monotonic()
+
+    def stop(self) -> None:
+        """Take no more events; run() returns when the scores of those taken are out."""
+        self.source.stop()
+
+    def run(self) -> StreamStats:
+        """Pump until the source ends; afterwards both ends are closed.
+
+        Raises:
+            StreamError: an end failed, or a message cannot be scored and there are no rejects.
+                What was committed is out; nothing that is not out was committed.
+        """
+        self.stats.started = time.perf_counter()
+        complete = False
+        with ThreadPoolExecutor(self._threads, "score") as pool:
+            reader = threading.Thread(target=self._read, args=(pool,), name="read", daemon=True)
+            reader.start()
+            try:
+                self._write()
+                complete = True
+            except SinkError:
+                if not self.source.replays:
+                    self._rescue()
+                raise
+            finally:
+                self._abort.set()
+                self.source.stop()
+                reader.join()
+                try:
+                    self._close(complete=complete)
+                finally:
+                    self.source.close()
+        return self.stats
+
+    def _read(self, pool: ThreadPoolExecutor) -> None:
+        """Source to queue; a failure is kept for the writer, after all that came before it."""
+        try:
+            for micro in gather(self.source, self._rows, self._latency, self._refuse):
+                scored = None if micro.refused else pool.submit(self._score, micro, self.scorer)
+                if not self._put((micro, scored)):
+                    return
+        except BaseException as error:
+            self._failure = error
+        self._put(None)
+
+    def _refuse(self, batch: Any) -> str:
+        return self.scorer.refuse(batch)
+
+    def _score(self, micro: MicroBatch, scorer: StreamScorer) -> Scored:
+        return scorer(micro.batch)
+
+    def _put(self, item: Item | None) -> bool:
+        while not self._abort.is_set():
+            try:
+                self._queue.put(item, timeout=_WAKE_SECONDS)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def _write(self) -> None:
+        while True:
+            try:
+                item = self._queue.get(timeout=_WAKE_SECONDS)
+            except queue.Empty:
+                self._flush(force=False)
+                continue
+            if item is None:
+                self._drained = True
+                break
+            self._out(*item)
+            self._flush(force=False)
+        self._flush(force=True)
+        if self._failure is not None:
+            raise self._failure
+
+    def _out(self, micro: MicroBatch, future: Future[Scored] | None) -> None:
+        if future is None:
+            self._set_aside(micro)
+        else:
+            scored = future.result()
+            if not self.source.replays:
+                self._unsafe.append(scored.batch)
+            start = time.perf_counter()
+            self._guard(lambda: self.sink.write(scored.batch), micro.messages[0].where)
+            now = time.perf_counter()
+            self.stats.waiting += now - start
+            self.stats.add(scored, len(micro.messages))
+            for message in micro.messages:
+                self.stats.latency.add(now - message.arrived, message.rows)
+            if self._observe is not None:
+                self._observe(micro, scored)
+        self._pending += micro.positions
+
+    def _set_aside(self, micro: MicroBatch) -> None:
+        message = micro.refused
+        assert message is not None
+        if self._rejects is None:
+            self._flush(force=True)
+            raise StreamError(
+                f"{message.where}: cannot be scored: {message.error}; stopped there after "
+                f"{self.stats.events:,} events; with --rejects FOLDER such messages are set aside"
+            )
+        path = self._rejects.save(message)
+        self.stats.refused += 1
+        log.warning("%s: cannot be scored: %s; kept as %s", message.where, message.error, path)
+
+    def _flush(self, *, force: bool) -> None:
+        if not force and time.monotonic() - self._flushed < self._commit_seconds:
+            return
+        self._guard(lambda: self.sink.flush(self._pending))
+        self.source.commit(self._pending)
+        self._pending, self._unsafe = [], []
+        self._flushed = time.monotonic()
+
+    def _close(self, *, complete: bool) -> None:
+        if complete:
+            self._guard(lambda: self.sink.close(complete=True))
+            return
+        try:
+            self.sink.close(complete=False)
+        except OSError as error:  # the failure that got us here is the one to tell
+            log.warning("%s: %s", self.sink.name, error)
+
+    def _guard(self, step: Callable[[], None], where: str = "") -> None:
+        """Run one step of the sink; what goes wrong says which events it concerns."""
+        try:
+            step()
+        except OSError as error:
+            cause = error.strerror or str(error)
+            after = f" before {where}" if where else ""
+            kept = "; start again, and what was not committed is scored again"
+            raise SinkError(
+                f"{self.sink.name}: {cause}; it took the scores of {self.stats.events:,} "
+                f"events{after}{kept if self.source.replays else ''}"
+            ) from error
+
+    def _rescue(self) -> None:
+        """The sink is broken and nobody can send the events again: score all that have arrived."""
+        assert self._rejects is not None
+        self.source.stop()
+        try:
+            path, rows = self._rejects.save_unsent(self._unsent())
+        except OSError as error:
+            log.error("%s: %s; events that had arrived are lost", self._rejects.folder, error)
+        else:
+            log.warning("%s: scores of %s events are kept in %s", self.sink.name, f"{rows:,}", path)
+
+    def _unsent(self) -> Iterator[pa.RecordBatch]:
+        yield from self._unsafe
+        while not self._drained and (item := self._queue.get()) is not None:
+            micro, future = item
+            if future is None:
+                self._set_aside(micro)
+            else:
+                yield future.result().batch

@@ -1,0 +1,82 @@
+"""Writes the fuzzer's first inputs: small models of every kind of step, and files that are none.
+
+python tests/cpp/fuzz/corpus.py FOLDER
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vaelocity import _core
+from vaelocity.bundle import bundle_bytes
+
+NETWORKS = [
+    (False, "relu", "reconstruction"),
+    (True, "tanh", "elbo"),
+    (True, "leaky_relu", "mu2"),
+    (False, "gelu", "reconstruction"),
+]
+
+
+def model(gaussian: bool, activation: str, kind: str) -> bytes:
+    """A network 3-4-2 with conformance rows and a threshold."""
+    rng = np.random.default_rng(0)
+
+    def layer(name: str, n_in: int, n_out: int, activation: str) -> dict[str, Any]:
+        tensors[f"{name}.w"] = rng.normal(size=(n_out, n_in)).astype(np.float32)
+        tensors[f"{name}.b"] = rng.normal(size=n_out).astype(np.float32)
+        names = {"weight": f"{name}.w", "bias": f"{name}.b"}
+        return {"op": "dense", **names, "activation": activation, "slope": 0.25}
+
+    tensors: dict[str, np.ndarray] = {"mean": np.zeros(3, "f4"), "scale": np.ones(3, "f4")}
+    metadata: dict[str, Any] = {
+        "features": ["a", "b", "c"],
+        "preprocess": [{"op": "standardize", "mean": "mean", "scale": "scale"}],
+        "encoder": [
+            layer("e0", 3, 4, activation),
+            layer("e1", 4, 4 if gaussian else 2, "identity"),
+        ],
+        "latent": {"kind": "gaussian" if gaussian else "point", "size": 2},
+        "decoder": [layer("d0", 2, 4, activation), layer("d1", 4, 3, "identity")],
+        "score": {"kind": kind, "loss": "squared_error", "beta": 0.5},
+        "thresholds": [{"name": "t", "kind": kind, "value": 1.5}],
+    }
+    tensors["rows"] = rng.normal(size=(2, 3)).astype(np.float32)
+    draft = _core.Model.from_bytes(bundle_bytes(metadata, tensors), verify=False)
+    tensors["scores"], tensors["flags"] = draft.score(tensors["rows"]), draft.flags(tensors["rows"])
+    conformance = {"rows": "rows", "scores": {kind: "scores"}, "flags": {kind: "flags"}}
+    return bundle_bytes({**metadata, "conformance": conformance}, tensors)
+
+
+def without_tensors(metadata: str) -> bytes:
+    """A file that is right but for its metadata."""
+    mark, zeros = b'"checksum":"sha256:', b"0" * 64
+    entries = {"checksum": f"sha256:{zeros.decode()}", "vaelocity": metadata}
+    text = json.dumps({"__metadata__": entries}, separators=(",", ":")).encode()
+    data = len(text).to_bytes(8, "little") + text
+    at = data.index(mark) + len(mark)
+    return data[:at] + hashlib.sha256(data).hexdigest().encode() + data[at + len(zeros) :]
+
+
+def main(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, network in enumerate(NETWORKS):
+        (folder / f"model{i}.vael").write_bytes(model(*network))
+    (folder / "empty").write_bytes(b"")
+    (folder / "brace").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
+    deep = b'{"__metadata__":' + b"[" * 5000
+    (folder / "deep").write_bytes(len(deep).to_bytes(8, "little") + deep)
+    # Whatever walks such a value by recursion overflows the stack.
+    nested = "[" * 300_000 + "]" * 300_000
+    start = '{"format":1,"features":["a"],"latent":{"kind":"point","size":1},"preprocess":'
+    (folder / "nested").write_bytes(without_tensors(f'{start}[{{"op":{nested}}}]}}'))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,80 @@
+"""Machines that this one is not: NEON under qemu-user, AVX-512 on an emulation of its intrinsics.
+The bits must be those of the instruction sets that run here natively."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from building import ROOT, library, run, tool
+
+from vaelocity import _core
+
+
+@pytest.fixture(scope="session")
+def qemu() -> list[str]:
+    return [tool("qemu-aarch64", package="qemu-user"), "-L", "/usr/aarch64-linux-gnu"]
+
+
+@pytest.fixture(scope="session")
+def arm(tmp_path_factory: pytest.TempPathFactory, qemu: list[str]) -> Path:
+    """The build folder of the library and its tests for 64-bit ARM."""
+    tool("aarch64-linux-gnu-g++", package="g++-aarch64-linux-gnu")
+    return library(
+        tmp_path_factory.mktemp("arm"),
+        f"-DCMAKE_TOOLCHAIN_FILE={ROOT / 'tests' / 'cpp' / 'aarch64.cmake'}",
+    )
+
+
+@pytest.fixture
+def few_bundles(make_bundle: Callable[..., Path]) -> list[Path]:
+    """qemu takes some 7 ns for each fma, so not all of `bundles`."""
+    return [
+        make_bundle([37, 20, 9], activation="relu"),
+        make_bundle([17, 13, 3], gaussian=True, activation="tanh"),
+        make_bundle([1, 1]),
+        make_bundle([17, 5, 2], gaussian=True, activation="gelu"),
+        make_bundle([16, 33, 7], activation="sigmoid"),
+        make_bundle([9, 8, 5], activation="elu"),
+        make_bundle([10, 7, 2], gaussian=True, activation="silu"),
+    ]
+
+
+def hash_of(output: str) -> str:
+    return output.rsplit("hash ", 1)[1].strip()
+
+
+@pytest.mark.parametrize("isa", ["neon", "generic"])
+def test_vector_maths_has_the_same_bits_on_arm(arm: Path, qemu: list[str], isa: str) -> None:
+    run(*qemu, arm / "tests" / "cpp" / f"test_math_{isa}")
+
+
+def test_neon_scores_as_this_machine(
+    arm: Path, qemu: list[str], plain: Path, few_bundles: list[Path]
+) -> None:
+    """Loading replays the conformance rows, whose scores were made on this machine."""
+    there = run(*qemu, arm / "tests" / "cpp" / "test_score", *few_bundles)
+    here = run(plain / "tests" / "cpp" / "test_score", *few_bundles)
+    assert "on generic neon: 0 failures" in there
+    assert hash_of(there) == hash_of(here)
+
+
+@pytest.fixture
+def avx512(sanitized: Path) -> Path:
+    """A build whose AVX-512 unit runs here, on the processor or on an emulation."""
+    cache = (sanitized / "CMakeCache.txt").read_text()
+    emulated = "VAELOCITY_EMULATE_AVX512:BOOL=ON" in cache
+    if not emulated and "avx512" not in _core.available_isas():
+        pytest.skip("no AVX-512 here and no SIMDe: apt-get install libsimde-dev")
+    return sanitized
+
+
+def test_avx512_has_the_same_bits_and_reads_no_byte_too_many(
+    avx512: Path, plain: Path, bundles: list[Path]
+) -> None:
+    run(avx512 / "tests" / "cpp" / "test_math_avx512")
+    there = run(avx512 / "tests" / "cpp" / "test_score", *bundles)
+    here = run(plain / "tests" / "cpp" / "test_score", *bundles)
+    assert "avx512: 0 failures" in there
+    assert hash_of(there) == hash_of(here)
