@@ -208,7 +208,7 @@ def _kafka(network: Any, folder: Path, quick: bool) -> dict[str, Any]:
 
     scorer = vaelocity.load(network.path)
     frame = _frame(scorer, folder)
-    count = 4 * (5 * 2**20 // (frame.stat().st_size + 200))
+    count = 4 * (3 * 2**20 // frame.stat().st_size)
     command = [sys.executable, "-c", _BROKER, str(frame), str(count)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
