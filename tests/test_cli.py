@@ -225,6 +225,7 @@ def test_fit_refuses_rows_with_nan_unless_told_to_drop_them(run: Run, tmp_path: 
         (("--normal", "background"), "--normal needs --label"),
         (("--epochs", "0"), "--epochs"),
         (("--lr", "-1"), "lr"),
+        (("--lr", "1e30", "--batch-size", "1000"), "training diverged in epoch 1"),
     ],
 )
 def test_fit_says_in_one_line_what_is_wrong(
@@ -383,6 +384,8 @@ def test_threshold_and_kind_can_be_chosen(
         np.load(path)["score"], vaelocity.load(vae, kind="mu2").score(rows)
     )
     assert "kl" in error_of(run("score", bundle, data, "-o", path, "--kind", "kl"))
+    missing = run("score", vae, path, "-o", path, "--kind", "mu2")  # no threshold, either: one line
+    assert "6 of the model's 6 features are missing" in error_of(missing)
     assert "fpr=0.01" in error_of(run("score", vae, data, "-o", path, "--threshold", "half"))
 
 

@@ -130,7 +130,8 @@ def test_score_and_inspect_take_the_named_threshold(
     ran = run(*args, "0.01", "--name", "tight", "--default")
     assert ran.code == 0
     assert "tight" in ran.out
-    assert "saved" in ran.err
+    assert f"saved  {model}" in ran.out
+    assert ran.err == ""
     assert list(vaelocity.load(model).thresholds) == ["tight", "loose"]
     assert "loose" in run("inspect", model).out
     assert run("inspect", model, "--json").json["identity"] == vaelocity.load(model).identity

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -250,7 +254,9 @@ def test_bad_questions_are_refused() -> None:
         full.tail(np.nan)
     with pytest.raises(ValueError, match="confidence: expected a number between 0 and 1"):
         full.tail(1, confidence=95)
-    with pytest.raises(ValueError, match="backend: expected 'cpu' or 'reference', got 'gpu'"):
+    with pytest.raises(
+        ValueError, match="backend: expected 'auto', 'cpu', 'reference' or 'triton'"
+    ):
         full.update(np.ones(1, np.float32), backend="gpu")
 
 
@@ -284,3 +290,49 @@ def test_cpp_refuses_arrays_it_could_not_count_into() -> None:
         _core.histogram_count(scores, np.zeros(reference.BINS, np.int64))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="scores: expected a contiguous array of 2"):
         _core.histogram_count(scores[::2], np.zeros(reference.BINS, np.uint64))
+
+
+TRITON = """
+import sys
+import numpy as np, torch
+sys.path.insert(0, sys.argv[1])
+from test_histogram import mixed
+from vaelocity import ScoreHistogram
+device = sys.argv[2]
+for seed in range(2):
+    scores = mixed(1500, seed)
+    tensor = torch.from_numpy(scores).to(device)
+    found = ScoreHistogram("kl", "m").update(tensor, backend="triton")
+    assert found == ScoreHistogram("kl", "m").update(scores)
+    assert found.n_nan > 0 and found.n_infinite > 0
+    weighted = ScoreHistogram().update(scores, np.ones(len(scores)))
+    assert weighted.copy().update(tensor, backend="triton") == weighted.copy().merge(weighted)
+assert ScoreHistogram().update(tensor[:0], backend="triton") == ScoreHistogram()
+assert ScoreHistogram().update(tensor[::3], backend="triton").n == len(tensor[::3])
+only_nan = torch.full((5,), float("nan"), device=device)
+assert ScoreHistogram().update(only_nan, backend="triton").n_nan == 5
+for arguments in (dict(scores=tensor, weights=scores), dict(scores=tensor[None])):
+    try:
+        ScoreHistogram().update(**arguments, backend="triton")
+    except ValueError as error:
+        assert str(error).startswith(("weights: not on the GPU", "scores: expected floats"))
+    else:
+        raise AssertionError(arguments)
+if device == "cuda":
+    assert ScoreHistogram().update(tensor) == ScoreHistogram().update(scores)
+"""
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_triton_counts_what_cpp_counts(device: str) -> None:
+    """In a process of its own: the interpreter is chosen before Triton is imported."""
+    torch = pytest.importorskip("torch", reason="needs the extra vaelocity[train]")
+    pytest.importorskip("triton", reason="needs the extra vaelocity[gpu]")
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    interpret = {"TRITON_INTERPRET": "1"} if device == "cpu" else {}
+    command = [sys.executable, "-c", TRITON, str(Path(__file__).parent), device]
+    done = subprocess.run(
+        command, env={**os.environ, **interpret}, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

@@ -256,7 +256,7 @@ def test_a_training_that_diverges_leaves_the_model_as_it_was() -> None:
     X = events(200)
     model = MAKERS["vae"]().fit(X, epochs=2, batch_size=50)
     before, history = state(model), dict(model.history)
-    with pytest.raises(RuntimeError, match=r"training diverged in epoch 3: .* the model is as it"):
+    with pytest.raises(RuntimeError, match="training diverged in epoch 3: loss is "):
         model.fit(X, epochs=3, batch_size=50, lr=1e30)
     assert all(np.array_equal(before[name], value) for name, value in state(model).items())
     assert model.history == history

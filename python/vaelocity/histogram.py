@@ -7,7 +7,6 @@ vael::histogram_count (csrc/src/histogram.cpp). The same in NumPy: histogram_ref
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -16,33 +15,15 @@ import numpy.typing as npt
 from vaelocity import _core
 from vaelocity import histogram_reference as reference
 from vaelocity.histogram_arrays import DTYPES, LAYOUT, Steps, checked_arrays
-from vaelocity.histogram_reference import BINS, KEYS_PER_BIN
-from vaelocity.intervals import clopper_pearson, effective_counts
+from vaelocity.histogram_reference import BINS
+from vaelocity.histogram_tail import Tail, tail_of
 from vaelocity.score_arrays import as_scores, as_weights
 
 __all__ = ["ScoreHistogram", "Tail"]
 
-_BACKENDS: dict[str, Any] = {"cpu": _core, "reference": reference}
+_BACKENDS: dict[str, Any] = {"auto": _core, "cpu": _core, "reference": reference}
 
-
-@dataclass(frozen=True)
-class Tail:
-    """How much of a histogram a threshold at `value` accepts: scores above it, and every NaN.
-
-    fraction   of the total weight (of the number of scores, without weights)
-    interval   Clopper-Pearson, widened to both edges of the bin where `exact` is False
-    above      the weight above `value`, NaN scores included
-    total      the weight of all scores
-    exact      counted, since `value` is the upper edge of a bin; otherwise the part of its own bin
-               is an interpolation
-    """
-
-    value: float
-    fraction: float
-    interval: tuple[float, float]
-    above: float
-    total: float
-    exact: bool
+_FORGOTTEN = 1e-30
 
 
 class ScoreHistogram:
@@ -77,23 +58,29 @@ class ScoreHistogram:
 
     def update(
         self,
-        scores: npt.ArrayLike,
+        scores: Any,
         weights: npt.ArrayLike | None = None,
-        backend: str = "cpu",
+        backend: str = "auto",
     ) -> Self:
         """Count scores; returns itself.
 
         Args:
-            scores: float [n]; float64 is rounded to float32, the type of every score.
+            scores: float [n]; float64 is rounded to float32, the type of every score. Of a torch
+                tensor on a GPU only the counts come to the host.
             weights: [n], finite, not negative; None counts every score once.
-            backend: "cpu" (C++) or "reference" (NumPy); the counts are the same.
+            backend: "cpu" (C++), "triton" (no weights) or "reference" (NumPy); the counts are the
+                same. "auto" takes Triton for a tensor on a GPU.
 
         Raises:
-            ValueError: another shape or dtype, a weight that is negative or not finite.
+            ValueError: another shape or dtype, a weight that is negative or not finite, an unknown
+                backend.
         """
+        if backend == "triton" or (backend == "auto" and getattr(scores, "is_cuda", False)):
+            return self._update_on_device(scores, weights)
         values = as_scores(scores)
         if backend not in _BACKENDS:
-            raise ValueError(f"backend: expected 'cpu' or 'reference', got {backend!r}")
+            known = ", ".join(map(repr, _BACKENDS))
+            raise ValueError(f"backend: expected {known} or 'triton', got {backend!r}")
         count = _BACKENDS[backend]
         if weights is None and self._sums is None:
             tally = count.histogram_count(values, self._counts)
@@ -103,9 +90,7 @@ class ScoreHistogram:
             tally = count.histogram_count_weighted(
                 values, weight, self._counts, sums, squares, self._nan_sums
             )
-        self._n_nan += tally[0]
-        self._first, self._last = min(self._first, tally[1]), max(self._last, tally[2])
-        return self
+        return self._note(tally)
 
     def merge(self, other: ScoreHistogram) -> Self:
         """Add the counts of `other`, which stays as it is; returns itself.
@@ -129,6 +114,26 @@ class ScoreHistogram:
         self._n_nan += other._n_nan
         self._first, self._last = min(self._first, other._first), max(self._last, other._last)
         self.kind, self.model = kind, model
+        return self
+
+    def decay(self, factor: float) -> Self:
+        """Multiply every weight by `factor`, 0 to 1; returns itself. What weighs less than 1e-30
+        is forgotten, so that bins out of use become free again.
+
+        Raises ValueError for a factor out of range.
+        """
+        if not 0 <= factor <= 1:
+            raise ValueError(f"factor: expected a number from 0 to 1, got {factor!r}")
+        sums, squares = self._weighted()
+        used = self._used()
+        sums[used] *= factor
+        squares[used] *= factor**2
+        self._nan_sums *= (factor, factor**2)
+        forgotten = np.flatnonzero((self._counts[used] > 0) & (sums[used] < _FORGOTTEN))
+        for array in (self._counts, sums, squares):
+            array[forgotten + used.start] = 0
+        if self._nan_sums[0] < _FORGOTTEN:
+            self._n_nan, self._nan_sums[:] = 0, 0
         return self
 
     def copy(self) -> ScoreHistogram:
@@ -188,33 +193,7 @@ class ScoreHistogram:
 
         Raises ValueError for a NaN, a confidence out of range, an empty histogram.
         """
-        key, at = _key_of(value)
-        index, weight, squares = self._sparse()
-        total, total_squares = weight.sum() + self._nan(0), squares.sum() + self._nan(1)
-        if not total > 0:
-            raise ValueError("tail: the histogram is empty")
-        i = int(np.searchsorted(index, at, side="right"))
-        above, above_squares = weight[i:].sum() + self._nan(0), squares[i:].sum() + self._nan(1)
-        here = (weight[i - 1], squares[i - 1]) if i and index[i - 1] == at else (0.0, 0.0)
-        top = _key_of(float(reference.upper_edges(np.array([at]))[0]))[0]
-        part = (top - key) / KEYS_PER_BIN
-        within = (0.0, part, 1.0) if part and here[0] else (0.0,)
-        counts = [(above + f * here[0], above_squares + f * here[1]) for f in within]
-        intervals = [
-            clopper_pearson(*effective_counts(a, s, total, total_squares), confidence)
-            if self.weighted
-            else clopper_pearson(a, total, confidence)
-            for a, s in (counts[0], counts[-1])
-        ]
-        found = counts[len(counts) // 2][0]
-        return Tail(
-            float(np.float32(value)),
-            float(found / total),
-            (intervals[0][0], intervals[1][1]),
-            float(found),
-            float(total),
-            len(within) == 1,
-        )
+        return tail_of(self.steps(), value, confidence)
 
     # ---- Saving
 
@@ -282,6 +261,25 @@ class ScoreHistogram:
 
     # ---- Helpers
 
+    def _update_on_device(self, scores: Any, weights: npt.ArrayLike | None) -> Self:
+        from vaelocity.kernels.histogram_count import histogram_count
+
+        if weights is not None:
+            raise ValueError("weights: not on the GPU; move scores and weights to the host")
+        if scores.ndim != 1 or not scores.is_floating_point():
+            raise ValueError(
+                f"scores: expected floats of shape (n,), got {scores.dtype} of shape "
+                f"{tuple(scores.shape)}"
+            )
+        part = ScoreHistogram()
+        return self.merge(part._note(histogram_count(scores.float(), part._counts)))
+
+    def _note(self, tally: tuple[int, int, int]) -> Self:
+        """Take over what a count returned: NaN scores, lowest and highest bin."""
+        self._n_nan += tally[0]
+        self._first, self._last = min(self._first, tally[1]), max(self._last, tally[2])
+        return self
+
     def _used(self) -> slice:
         return slice(self._first, max(self._first, self._last + 1))
 
@@ -307,16 +305,6 @@ class ScoreHistogram:
             self._squares[self._used()] = self._counts[self._used()]
             self._nan_sums[:] = self._n_nan
         return self._sums, self._squares
-
-
-def _key_of(value: float) -> tuple[int, int]:
-    """Key and bin of a threshold, which is compared with scores as a float32."""
-    with np.errstate(over="ignore"):
-        as_float32 = np.array([value], np.float32)
-    if np.isnan(as_float32[0]):
-        raise ValueError("value: got NaN")
-    key = int(reference.keys_of(as_float32)[0])
-    return key, key // KEYS_PER_BIN
 
 
 def _same(mine: str | None, theirs: str | None, what: str) -> str | None:

@@ -157,7 +157,7 @@ class Scorer:
     def threshold(self, threshold: float | str | Threshold | None = None) -> float:
         """The score to compare with: what `predict` takes for this `threshold`."""
         if threshold is None or isinstance(threshold, str):
-            return self._stored(threshold).value
+            return self.stored_threshold(threshold).value
         if not isinstance(threshold, Threshold):
             if np.isnan(threshold):
                 raise ValueError("threshold: got NaN")
@@ -172,6 +172,22 @@ class Scorer:
                 f"{self.identity}"
             )
         return threshold.value
+
+    def stored_threshold(self, name: str | None = None) -> Threshold:
+        """The file's threshold of that name for this kind of score; None: the first.
+
+        Raises ValueError where there is none.
+        """
+        if name is None and not self.thresholds:
+            raise ValueError(
+                f"threshold: the file has none for kind {self.kind!r}; pass one, or save the "
+                "model with thresholds=[threshold_for(...)]"
+            )
+        name = next(iter(self.thresholds)) if name is None else name
+        if name not in self.thresholds:
+            known = ", ".join(map(repr, self.thresholds)) or "none"
+            raise ValueError(f"threshold: expected one of the file's ({known}), got {name!r}")
+        return self.thresholds[name]
 
     def histogram(self, rows: Any, threads: int = 1) -> ScoreHistogram:
         """The scores of rows, counted: to find thresholds in, or to merge first."""
@@ -239,19 +255,6 @@ class Scorer:
 
     def __repr__(self) -> str:
         return f"Scorer(kind={self.kind!r}, n_features={self.n_features}, isa={self.isa!r})"
-
-    def _stored(self, name: str | None) -> Threshold:
-        """The file's threshold of that name; None: the first."""
-        if name is None and not self.thresholds:
-            raise ValueError(
-                f"threshold: the file has none for kind {self.kind!r}; pass one, or save the "
-                "model with thresholds=[threshold_for(...)]"
-            )
-        name = next(iter(self.thresholds)) if name is None else name
-        if name not in self.thresholds:
-            known = ", ".join(map(repr, self.thresholds)) or "none"
-            raise ValueError(f"threshold: expected one of the file's ({known}), got {name!r}")
-        return self.thresholds[name]
 
     def _score_part(self, layout: _rows.Layout, out: Floats | None) -> Floats:
         if isinstance(layout, list):

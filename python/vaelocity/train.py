@@ -34,6 +34,10 @@ _VALIDATION_BATCH = 8192
 Terms = dict[str, float]
 
 
+class TrainingDiverged(RuntimeError):
+    """The loss became NaN or infinite; the model is as it was before the training."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """The arguments of `Model.fit` of the same names. Raises ValueError for impossible ones."""
@@ -147,9 +151,9 @@ class _Training:
             line |= {f"val_{name}": value for name, value in self._validate().items()}
         wrong = [name for name, value in line.items() if not math.isfinite(value)]
         if wrong:
-            raise RuntimeError(
-                f"training diverged in epoch {epoch + 1}: {wrong[0]} is {line[wrong[0]]}; the "
-                "model is as it was. A smaller lr helps, or rows without extreme outliers"
+            raise TrainingDiverged(
+                f"training diverged in epoch {epoch + 1}: {wrong[0]} is {line[wrong[0]]}; a "
+                "smaller lr helps, or rows without extreme outliers"
             )
         for name, value in line.items():
             self.progress.history.setdefault(name, []).append(value)

@@ -53,11 +53,6 @@ def err() -> Console:
     return _console(stderr=True)
 
 
-def note(message: str) -> None:
-    """A line of information on stderr."""
-    err().print(message, soft_wrap=True, markup=False)
-
-
 def warn(message: str) -> None:
     """A line on stderr that starts with `warning:`."""
     err().print(Text.assemble(("warning: ", "yellow"), message), soft_wrap=True)

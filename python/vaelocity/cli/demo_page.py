@@ -186,7 +186,7 @@ def _training(outcome: Outcome) -> Section:
             picture(
                 lambda ax: figures.training_curves(histories, ax=ax),
                 "Loss per jet, on the jets that train and on the jets that stop the training. The "
-                "VAE's holds its KL term.",
+                "VAE's includes its KL.",
                 "Training and validation loss against epoch",
             )
         ],
@@ -207,7 +207,12 @@ def _top(outcome: Outcome) -> Section:
         [str(event["label"]), number(event["score"]), str(event["row"]), largest(event)]
         for event in outcome.top
     ]
-    header = ["true class", "AE score", "row", "largest contributions (share of the score)"]
+    header = [
+        "true class",
+        "AE score",
+        "row of the stream",
+        "largest contributions (share of the score)",
+    ]
     return Section("The most anomalous jets", grids=[Grid(header, rows, text_columns=(0, 3))])
 
 

@@ -78,8 +78,15 @@ def fit(
             help="reconstruction; a VAE also kl mu2 rz elbo. Default: the model's own.",
         ),
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1, rich_help_panel=_TRAINING)] = 100,
-    batch_size: Annotated[int, typer.Option(min=1, rich_help_panel=_TRAINING)] = 512,
+    epochs: Annotated[
+        int,
+        typer.Option(
+            min=1, rich_help_panel=_TRAINING, help="At most so many passes over the rows."
+        ),
+    ] = 100,
+    batch_size: Annotated[
+        int, typer.Option(min=1, rich_help_panel=_TRAINING, help="Rows a step of training.")
+    ] = 512,
     lr: Annotated[
         float, typer.Option(rich_help_panel=_TRAINING, help="Learning rate of Adam.")
     ] = 1e-3,
@@ -91,7 +98,14 @@ def fit(
             help="Stop after so many epochs without a lower validation loss.",
         ),
     ] = 10,
-    seed: Annotated[int, typer.Option(min=0, rich_help_panel=_TRAINING)] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            rich_help_panel=_TRAINING,
+            help="Of the parts of the rows, the first weights and the order of the rows.",
+        ),
+    ] = 0,
     validation: Annotated[
         float,
         typer.Option(

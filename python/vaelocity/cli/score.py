@@ -95,6 +95,11 @@ def score(
     stream = ScoreLoop(scorer, choose_cut(scorer, threshold), threads or options.cores(), Top(top))
     found = layout(data, reading, label)
     names = match_features(scorer.feature_names, found.names, data[0])
+    if stream.cut is None:
+        console.warn(
+            f"the model holds no threshold for {scorer.kind} scores: "
+            "no column `anomalous` (see --threshold)"
+        )
     batches = events.batches(
         data, rows=batch_size, features=names, label=label, **reading.arguments()
     )
@@ -104,16 +109,12 @@ def score(
 
 
 def choose_cut(scorer: vaelocity.Scorer, wanted: str | None) -> Cut | None:
-    """The threshold to apply: as asked, or the model's first one for this kind of score."""
+    """The threshold to apply: as asked, or the model's first one for this kind of score, if any."""
     stored = scorer.thresholds
     if wanted is None:
         if stored:
             first = next(iter(stored.values()))
             return Cut(first.value, first.name)
-        console.warn(
-            f"the model holds no threshold for {scorer.kind} scores: "
-            "no column `anomalous` (see --threshold)"
-        )
         return None
     if wanted in stored:
         return Cut(stored[wanted].value, wanted)

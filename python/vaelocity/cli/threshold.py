@@ -210,7 +210,7 @@ def _report(found: Sequence[Threshold], output: Path | None, as_json: bool) -> N
         return
     console.out().print(threshold_table(found))
     if output is not None:
-        console.note(f"saved {output}")
+        console.out().print(console.facts([("saved", str(output))]))
 
 
 def threshold_table(thresholds: Sequence[Threshold]) -> Table:

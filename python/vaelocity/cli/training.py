@@ -128,19 +128,7 @@ def train_parts(plan: Plan, parts: Parts, output: Path) -> tuple[Autoencoder | V
     if plan.kind is not None and plan.kind not in model.kinds:
         raise CommandError(f"--score-kind {plan.kind}: this model has {', '.join(model.kinds)}")
     start = time.perf_counter()
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    with torch_threads(training_threads(parameters, plan.batch_size)):
-        model.fit(
-            parts.training.rows,
-            parts.stopping.rows if len(parts.stopping) else None,
-            epochs=plan.epochs,
-            batch_size=plan.batch_size,
-            lr=plan.lr,
-            seed=plan.seed,
-            weight=parts.training.weights,
-            patience=plan.patience,
-            weight_val=parts.stopping.weights if len(parts.stopping) else None,
-        )
+    _fit(model, plan, parts)
     seconds = time.perf_counter() - start
     fpr = plan.fpr
     if fpr is None:
@@ -148,6 +136,28 @@ def train_parts(plan: Plan, parts: Parts, output: Path) -> tuple[Autoencoder | V
     threshold = freeze(model, output, plan.kind, parts.threshold, fpr)
     scorer = vaelocity.load(output, kind=plan.kind)
     return model, Trained(output, parts, model.history, seconds, threshold, scorer)
+
+
+def _fit(model: Autoencoder | VAE, plan: Plan, parts: Parts) -> None:
+    from vaelocity.train import TrainingDiverged
+
+    stopping = parts.stopping if len(parts.stopping) else None
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    try:
+        with torch_threads(training_threads(parameters, plan.batch_size)):
+            model.fit(
+                parts.training.rows,
+                None if stopping is None else stopping.rows,
+                epochs=plan.epochs,
+                batch_size=plan.batch_size,
+                lr=plan.lr,
+                seed=plan.seed,
+                weight=parts.training.weights,
+                patience=plan.patience,
+                weight_val=None if stopping is None else stopping.weights,
+            )
+    except TrainingDiverged as error:
+        raise CommandError(str(error)) from error
 
 
 def freeze(

@@ -28,8 +28,8 @@ class Format(Protocol):
     def close(self, metadata: Mapping[str, str]) -> None: ...
 
 
-class ParquetFormat:
-    """Parquet, one row group a batch, zstd; dictionary pages only help the label, not floats."""
+class _ArrowTables:
+    """Columns as Arrow tables; the first ones decide the schema."""
 
     def __init__(self, handle: IO[bytes]) -> None:
         self._handle = handle
@@ -38,37 +38,38 @@ class ParquetFormat:
     def write(self, columns: Columns) -> None:
         table = _arrow(columns)
         if self._writer is None:
-            import pyarrow.parquet as pq
-
-            self._writer = pq.ParquetWriter(
-                self._handle, table.schema, compression="zstd", use_dictionary=["label"]
-            )
+            self._writer = self._open(table.schema)
         self._writer.write_table(table)
+
+    def close(self, metadata: Mapping[str, str]) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    def _open(self, schema: Any) -> Any:
+        raise NotImplementedError
+
+
+class ParquetFormat(_ArrowTables):
+    """Parquet, one row group a batch, zstd; dictionary pages only help the label, not floats."""
+
+    def _open(self, schema: Any) -> Any:
+        import pyarrow.parquet as pq
+
+        return pq.ParquetWriter(self._handle, schema, compression="zstd", use_dictionary=["label"])
 
     def close(self, metadata: Mapping[str, str]) -> None:
         if self._writer is not None:
             self._writer.add_key_value_metadata(dict(metadata))
-            self._writer.close()
+        super().close(metadata)
 
 
-class ArrowFormat:
+class ArrowFormat(_ArrowTables):
     """An Arrow IPC file (Feather version 2)."""
 
-    def __init__(self, handle: IO[bytes]) -> None:
-        self._handle = handle
-        self._writer: Any = None
+    def _open(self, schema: Any) -> Any:
+        import pyarrow.ipc
 
-    def write(self, columns: Columns) -> None:
-        table = _arrow(columns)
-        if self._writer is None:
-            import pyarrow.ipc
-
-            self._writer = pyarrow.ipc.new_file(self._handle, table.schema)
-        self._writer.write_table(table)
-
-    def close(self, metadata: Mapping[str, str]) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        return pyarrow.ipc.new_file(self._handle, schema)
 
 
 class CsvFormat:

@@ -265,7 +265,7 @@ class Model(nn.Module):
         Raises:
             TypeError, ValueError: an argument that is wrong, rows that are not finite among them,
                 or a checkpoint of another training.
-            RuntimeError: the loss became NaN or infinite.
+            TrainingDiverged (a RuntimeError): the loss became NaN or infinite.
         """
         from vaelocity.models.training_data import training_data
         from vaelocity.train import Settings, train
@@ -278,6 +278,21 @@ class Model(nn.Module):
             data = data.held_out(validation_fraction, seed)
         train(self, data, settings)
         return self
+
+    def partial_fit(
+        self, X: Rows, weight: npt.ArrayLike | Tensor | None = None, **arguments: Any
+    ) -> Self:
+        """One more epoch on new rows: the scaling and the optimizer's state stay, see `fit`.
+
+        For slow drift that changes how features depend on each other. The thresholds are cleared,
+        as by `fit`: they were another model's.
+
+        Args:
+            X: [n, n_features], finite.
+            weight: [n], not negative.
+            arguments: batch_size, lr, seed, device, progress as for `fit`.
+        """
+        return self.fit(X, epochs=1, weight=weight, patience=None, **arguments)
 
     def save(
         self,

@@ -143,7 +143,8 @@ def latent_space(
     drawn = np.random.default_rng(0).permutation(drawn)
     colour = np.empty(len(class_names), object)
     colour[order] = colours
-    ax.scatter(*points[drawn].T, s=5, alpha=0.45, linewidths=0, c=list(colour[labels[drawn]]))
+    x, y = points[drawn].T
+    ax.scatter(x, y, s=5, alpha=0.45, linewidths=0, c=list(colour[labels[drawn]]))
     low, high = np.quantile(points, [0.002, 0.998], axis=0)
     margin = 0.08 * (high - low) + 1e-9
     ax.set_xlim(low[0] - margin[0], high[0] + margin[0])

@@ -13,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from vaelocity.bundle import write_atomically
+
 _DPI = 144
 
 
@@ -74,14 +76,8 @@ class Report:
 
     def write(self, path: str | os.PathLike[str]) -> Path:
         """Write the page to `path`, completely or not at all."""
-        target = Path(path)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-        try:
-            partial.write_text(self.html(), encoding="utf-8")
-            os.replace(partial, target)
-        finally:
-            partial.unlink(missing_ok=True)
-        return target
+        write_atomically(path, self.html().encode("utf-8"))
+        return Path(path)
 
 
 def picture(
