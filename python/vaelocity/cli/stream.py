@@ -266,7 +266,8 @@ def _serve(stack: ExitStack, pump: Any, address: str) -> None:
         pump.stats, lambda: pump.scorer.scorer.fingerprint, host or "127.0.0.1", int(port)
     )
     stack.callback(stop)
-    console.note(f"metrics at http://{host or '127.0.0.1'}:{found}/metrics")
+    where = f"metrics at http://{host or '127.0.0.1'}:{found}/metrics"
+    console.err().print(where, soft_wrap=True, markup=False)
 
 
 def _show(stack: ExitStack, pump: Any, title: str, made: Threshold | None, *, shown: bool) -> None:
