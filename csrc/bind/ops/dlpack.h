@@ -1,5 +1,5 @@
 // The part of DLPack 1's C exchange interface (dmlc/dlpack, dlpack.h) by which torch 2.10 and later
-// show what a tensor is: twenty times cheaper than asking for its attributes.
+// show what a tensor is: a call with three tensors takes 0.5 us, by their attributes 1.8 us.
 #pragma once
 
 #include <stdint.h>
