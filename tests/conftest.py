@@ -169,6 +169,20 @@ def bundles(make_bundle: Callable[..., Path]) -> list[Path]:
     ]
 
 
+@pytest.fixture
+def few_bundles(make_bundle: Callable[..., Path]) -> list[Path]:
+    """Smaller ones than `bundles`, for emulators and sanitizers."""
+    return [
+        make_bundle([37, 20, 9], activation="relu"),
+        make_bundle([17, 13, 3], gaussian=True, activation="tanh"),
+        make_bundle([1, 1]),
+        make_bundle([17, 5, 2], gaussian=True, activation="gelu"),
+        make_bundle([16, 33, 7], activation="sigmoid"),
+        make_bundle([9, 8, 5], activation="elu"),
+        make_bundle([10, 7, 2], gaussian=True, activation="silu"),
+    ]
+
+
 @pytest.fixture(scope="session")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of an ordinary build: the static library and the C++ tests."""
