@@ -17,11 +17,11 @@ from vaelocity._core import BundleError, __version__
 from vaelocity.scorer import Scorer, load
 
 if TYPE_CHECKING:
-    from vaelocity import data, models
+    from vaelocity import data, models, ops
 
-__all__ = ["BundleError", "Scorer", "__version__", "data", "load", "models"]
+__all__ = ["BundleError", "Scorer", "__version__", "data", "load", "models", "ops"]
 
-_LAZY = ("data", "models")
+_LAZY = ("data", "models", "ops")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,147 @@
+"""The gradients of an op: saved arguments in, the backward operator or the reference out.
+
+In eager mode an autograd.Function calls the kernels directly. Where torch looks in between
+(torch.compile, a mode, a tensor subclass) the same two functions are registered with the operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaelocity.ops._operator import Operator, Result
+
+
+class Gradients:
+    """See `Backward` for the arguments."""
+
+    def __init__(
+        self,
+        forward: Operator,
+        backward: Operator,
+        reference: Callable[..., Result],
+        gradients: Sequence[str],
+        passed: dict[str, int],
+    ) -> None:
+        self._forward, self._backward, self._reference = forward, backward, reference
+        self.names = forward.arguments
+        at = forward.arguments.index
+        self.positions = sorted([at(name) for name in gradients] + [at(name) for name in passed])
+        """Arguments of the op that have a gradient from a kernel."""
+        self.others = [i for i in forward.tensors if i not in self.positions]
+        """Tensors whose gradients only the reference has, if they have any."""
+        self._computed = [at(name) for name in gradients]
+        self._passed = [(at(name), output) for name, output in passed.items()]
+        self._n_grads = sum(name.startswith("grad") for name in backward.arguments)
+        taken = [at(name) for name in backward.arguments[self._n_grads :]]
+        self._saved = [i for i in taken if i in forward.tensors]
+        self._constants = [i for i in taken if i not in forward.tensors]
+        self._taken = taken
+        self.function = _eager_function(self)
+        torch.library.register_autograd(
+            f"vaelocity::{forward.name}",
+            self._traced_backward,
+            setup_context=lambda ctx, inputs, output: self.save(ctx, inputs),
+        )
+        torch.library.register_autograd(f"vaelocity::{backward.name}", self._second_order)
+
+    def wanted(self, args: Sequence[Any]) -> bool:
+        """Whether one of these arguments needs a gradient."""
+        if torch.is_grad_enabled():
+            for i in self.positions:
+                if args[i].requires_grad:
+                    return True
+        return False
+
+    def save(self, ctx: Any, args: Sequence[Any]) -> None:
+        """Keep what backward takes: of tensors only arguments, never anything that was computed."""
+        ctx.save_for_backward(*[args[i] for i in self._saved])
+        ctx.constants = [args[i] for i in self._constants]
+
+    def backward(
+        self, ctx: Any, grads: Sequence[Tensor], run: Callable[..., Result]
+    ) -> list[Tensor | None]:
+        """Gradients of all arguments of the op, by `run` of the backward operator's arguments;
+        by the reference where the gradient is to be differentiated again."""
+        kept: dict[int, Any] = dict(zip(self._saved, ctx.saved_tensors, strict=True))
+        kept.update(zip(self._constants, ctx.constants, strict=True))
+        if torch.is_grad_enabled():
+            return self._by_reference(kept, grads)
+        found: list[Tensor | None] = [None] * len(self._forward.arguments)
+        results = run(*grads[: self._n_grads], *[kept[i] for i in self._taken])
+        if isinstance(results, tuple):
+            for i, result in zip(self._computed, results, strict=True):
+                found[i] = result
+        else:
+            found[self._computed[0]] = results
+        for i, output in self._passed:
+            found[i] = grads[output]
+        return found
+
+    def _traced_backward(self, ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        return tuple(self.backward(ctx, grads, self._backward.overload))
+
+    def _by_reference(
+        self, kept: dict[int, Any], grads: Sequence[Tensor]
+    ) -> list[Tensor | None]:
+        """The same gradients, differentiable, by autograd through the reference."""
+        args: list[Any] = []
+        for i in range(len(self._forward.arguments)):
+            # What backward does not take has no influence: any value of the right shape will do.
+            missing = torch.zeros_like(grads[0]) if i in self._forward.tensors else 0.0
+            args.append(kept.get(i, missing))
+        for i in self.positions:
+            # A view of its own, should one tensor be passed for two arguments.
+            args[i] = args[i].view_as(args[i])
+            if not args[i].requires_grad:
+                args[i] = args[i].detach().requires_grad_()
+        outputs = self._reference(*args)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        pairs = [(o, g) for o, g in zip(outputs, grads, strict=True) if o.requires_grad]
+        results = torch.autograd.grad(
+            [output for output, _ in pairs],
+            [args[i] for i in self.positions],
+            [grad for _, grad in pairs],
+            create_graph=True,
+            allow_unused=True,
+        )
+        found: list[Tensor | None] = [None] * len(args)
+        for i, result in zip(self.positions, results, strict=True):
+            found[i] = result
+        return found
+
+    def _second_order(self, ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
+        raise RuntimeError(
+            f"{self._backward.name} has no gradient of its own: differentiate "
+            f"vaelocity.ops.{self._forward.name} twice instead"
+        )
+
+
+def _eager_function(gradients: Gradients) -> type[torch.autograd.Function]:
+    """A Function in the ctx style: one with setup_context costs 10 us more a call."""
+    forward, backward = gradients._forward, gradients._backward
+
+    class Fused(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, backend: str, *args: Any) -> Result:  # type: ignore[override]
+            gradients.save(ctx, args)
+            ctx.backend = backend
+            outputs = forward.run(backend, args)
+            if isinstance(outputs, tuple):
+                whole = [each for each in outputs if not each.is_floating_point()]
+                if whole:
+                    ctx.mark_non_differentiable(*whole)
+            return outputs
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Tensor) -> Any:  # type: ignore[override]
+            found = gradients.backward(
+                ctx, grads, lambda *args: backward.run(ctx.backend, args)
+            )
+            return (None, *found)
+
+    Fused.__name__ = Fused.__qualname__ = forward.name
+    return Fused
