@@ -3,3 +3,5 @@
 #include <pybind11/pybind11.h>
 
 void bind_model(pybind11::module_ &m);
+/// vaelocity._core.ops, with every op that csrc/bind/ops holds.
+void bind_ops(pybind11::module_ &m);

@@ -1,11 +1,19 @@
 """The compiled part of vaelocity (csrc/bind); use it through vaelocity.load()."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
 
 __version__: str
+
+class _Ops(ModuleType):
+    """One function for each kernel of csrc/bind/ops: name(*schema_args, *outputs, begin, end)."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]: ...
+
+ops: _Ops
 
 class BundleError(ValueError): ...
 

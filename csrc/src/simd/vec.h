@@ -6,7 +6,9 @@
 //
 //   - every product-sum is an explicit fma (the units are built with -ffp-contract=off)
 //   - min(a, b) and max(a, b) return b if either is NaN, as x86 does
-//   - no function crosses lanes, except transpose(), which only moves
+//   - no function crosses lanes, except transpose() and interleave4(), which only move, and
+//     sum_lanes(), whose order is that of halves: together with a tree of vectors before it, 16
+//     partial sums are added in one order, however many lanes hold them
 //
 // These units include C headers and intrinsics only. A template of the standard library compiled
 // here could be the copy that the linker keeps, and would then crash older machines.

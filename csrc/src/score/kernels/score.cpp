@@ -6,39 +6,14 @@
 
 #include "score/kernels/dense.h"
 #include "score/kernels/input.h"
-#include "score/kernels/terms.h"
 #include "score/plan.h"
+#include "simd/float_mode.h"
+#include "simd/terms.h"
 
 #include <float.h>
-#if defined(__SSE__)
-#include <xmmintrin.h>
-#endif
 
 namespace vael::VAEL_ISA {
 namespace {
-
-/// The caller's thread may flush subnormals or round another way; the score must not notice.
-class DefaultFloatMode {
-#if defined(__SSE__)
-  static constexpr unsigned flush_to_zero = 0x8000, denormals_are_zero = 0x0040, rounding = 0x6000;
-  unsigned saved_ = _mm_getcsr();
-
-public:
-  DefaultFloatMode() {
-    if (saved_ & (flush_to_zero | denormals_are_zero | rounding))
-      _mm_setcsr(saved_ & ~(flush_to_zero | denormals_are_zero | rounding));
-  }
-  ~DefaultFloatMode() {
-    if (saved_ & (flush_to_zero | denormals_are_zero | rounding))
-      _mm_setcsr(saved_);
-  }
-#else
-public:
-  DefaultFloatMode() {}
-#endif
-  DefaultFloatMode(const DefaultFloatMode &) = delete;
-  DefaultFloatMode &operator=(const DefaultFloatMode &) = delete;
-};
 
 bool needs_decoder(ScoreKind kind) {
   return kind == ScoreKind::reconstruction || kind == ScoreKind::elbo;

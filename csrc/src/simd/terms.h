@@ -8,6 +8,8 @@
 #include "simd/math.h"
 #include "simd/vec.h"
 
+#include <stddef.h>
+
 namespace vael::VAEL_ISA {
 
 constexpr int partial_sums = 16;
@@ -47,6 +49,17 @@ template <class Term> inline Vec sum_rows(const float *a, const float *b, ptrdif
   return partial[0];
 }
 
+/// Partial sums i = 0 .. 15 in lane i % lanes of vector i / lanes.
+inline float sum_partials(const Vec *partial) {
+  constexpr int vectors = partial_sums / Vec::lanes;
+  if constexpr (vectors == 4)
+    return sum_lanes((partial[0] + partial[2]) + (partial[1] + partial[3]));
+  else if constexpr (vectors == 2)
+    return sum_lanes(partial[0] + partial[1]);
+  else
+    return sum_lanes(partial[0]);
+}
+
 /// One row, features in the vector. a, b: [n], readable up to the next multiple of 16.
 template <class Term> inline float sum_one(const float *a, const float *b, int n) {
   constexpr int vectors = partial_sums / Vec::lanes;
@@ -63,13 +76,7 @@ template <class Term> inline float sum_one(const float *a, const float *b, int n
         partial[v] =
             Term::add(keep_first(load(a + at), left), keep_first(load(b + at), left), partial[v]);
     }
-  float sum[partial_sums];
-  for (int v = 0; v < vectors; ++v)
-    store(sum + v * Vec::lanes, partial[v]);
-  for (int half = partial_sums / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i)
-      sum[i] += sum[i + half];
-  return sum[0];
+  return sum_partials(partial);
 }
 
 } // namespace vael::VAEL_ISA

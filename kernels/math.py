@@ -1,0 +1,133 @@
+"""Vector maths in operations that round correctly: the functions of csrc/src/simd/math.h.
+
+The same operations in the same order, so the same bits as in C++. No libdevice, no approximate
+instruction; the interpreter runs them too. NaN goes through every function.
+"""
+
+import triton
+import triton.language as tl
+
+LOG2_E = tl.constexpr(float.fromhex("0x1.715476p+0"))
+LN2_HI = tl.constexpr(float.fromhex("0x1.62e400p-1"))
+LN2_LO = tl.constexpr(float.fromhex("0x1.7f7d1cp-20"))
+# Adding and subtracting 1.5 * 2^23 rounds to the nearest integer.
+SHIFTER = tl.constexpr(float.fromhex("0x1.8p23"))
+TINY = tl.constexpr(float.fromhex("0x1p-25"))
+
+# (e^r - 1 - r) / r^2 on |r| <= ln 2 / 2, lowest order first.
+E0 = tl.constexpr(0.5)
+E1 = tl.constexpr(float.fromhex("0x1.55547ep-3"))
+E2 = tl.constexpr(float.fromhex("0x1.55544ap-5"))
+E3 = tl.constexpr(float.fromhex("0x1.12475ap-7"))
+E4 = tl.constexpr(float.fromhex("0x1.6dc4c6p-10"))
+
+# (ln(1 + f) - f + f^2 / 2) / f^3, lowest order first: DESIGN section 3.
+SQRT_HALF_BITS = tl.constexpr(0x3F3504F3)
+LN_HI = tl.constexpr(0.693359375)
+LN_LO = tl.constexpr(-2.12194440e-4)
+P0 = tl.constexpr(float.fromhex("0x1.555554p-2"))
+P1 = tl.constexpr(float.fromhex("-0x1.fffff2p-3"))
+P2 = tl.constexpr(float.fromhex("0x1.999d52p-3"))
+P3 = tl.constexpr(float.fromhex("-0x1.555ed8p-3"))
+P4 = tl.constexpr(float.fromhex("0x1.23d65ep-3"))
+P5 = tl.constexpr(float.fromhex("-0x1.fc5afep-4"))
+P6 = tl.constexpr(float.fromhex("0x1.ddacf6p-4"))
+P7 = tl.constexpr(float.fromhex("-0x1.d9f82p-4"))
+P8 = tl.constexpr(float.fromhex("0x1.24d1fep-4"))
+
+
+@triton.jit
+def bits(x):
+    return x.to(tl.int32, bitcast=True)
+
+
+@triton.jit
+def from_bits(b):
+    return b.to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def exp2_int(n):
+    """2^n for integers n in [-126, 127]."""
+    return from_bits((n + 127) << 23)
+
+
+@triton.jit
+def reduce_ln2(x):
+    """(n, r) with x = n ln 2 + r and |r| <= ln 2 / 2, for |x| <= 2^21."""
+    shifted = tl.fma(x, LOG2_E, SHIFTER)
+    n = shifted - SHIFTER
+    r = tl.fma(n, -LN2_HI, x)
+    r = tl.fma(n, -LN2_LO, r)
+    return bits(shifted) - bits(tl.zeros_like(x) + SHIFTER), r
+
+
+@triton.jit
+def expm1_reduced(r):
+    q = tl.fma(r, E4, E3)
+    q = tl.fma(q, r, E2)
+    q = tl.fma(q, r, E1)
+    q = tl.fma(q, r, E0)
+    return tl.fma(r * r, q, r)
+
+
+@triton.jit
+def exp(x):
+    """e^x within 1 ulp, subnormal results included; inf above 88.73."""
+    x = tl.clamp(x, -105.0, 89.0, propagate_nan=tl.PropagateNan.ALL)
+    n, r = reduce_ln2(x)
+    # 2^n in two factors: n itself may lie outside the range of a float's exponent.
+    half = n >> 1
+    return (expm1_reduced(r) + 1.0) * exp2_int(half) * exp2_int(n - half)
+
+
+@triton.jit
+def expm1(x):
+    """e^x - 1 within 2 ulp, without cancellation near 0; inf above 88.73."""
+    n, r = reduce_ln2(tl.clamp(x, -18.0, 89.0, propagate_nan=tl.PropagateNan.ALL))
+    # 2^(n-1) twice, because 2^128 is no float but e^88.7 is.
+    half = exp2_int(n - 1)
+    result = tl.fma(half, expm1_reduced(r), half - 0.5) * 2.0
+    # Below 2^-25 the result is x; the doubling above would round subnormals.
+    return tl.where(tl.abs(x) < TINY, x, result)
+
+
+@triton.jit
+def log(u):
+    """ln u for normal u > 0: the logarithm of the noise contract."""
+    b = bits(u)
+    exponent = (b - SQRT_HALF_BITS) >> 23
+    f = from_bits(b - (exponent << 23)) - 1.0
+    e = exponent.to(tl.float32)
+    p = tl.fma(f, P8, P7)
+    p = tl.fma(p, f, P6)
+    p = tl.fma(p, f, P5)
+    p = tl.fma(p, f, P4)
+    p = tl.fma(p, f, P3)
+    p = tl.fma(p, f, P2)
+    p = tl.fma(p, f, P1)
+    p = tl.fma(p, f, P0)
+    f2 = f * f
+    low = tl.fma(f * f2, p, tl.fma(e, LN_LO, -0.5 * f2))
+    return tl.fma(e, LN_HI, low + f)
+
+
+@triton.jit
+def log1p_exp(x):
+    """ln(1 + e^x) for x <= 0, with its relative accuracy where it is small."""
+    t = exp(x)
+    u = 1.0 + t
+    return log(u) + tl.div_rn(t - (u - 1.0), u)
+
+
+@triton.jit
+def sigmoid(x):
+    """1 / (1 + e^-x) within 3 ulp. By e^-|x|, which cannot overflow."""
+    t = exp(-tl.abs(x))
+    return tl.div_rn(tl.where(x < 0.0, t, 1.0), 1.0 + t)
+
+
+@triton.jit
+def sign(x):
+    """-1, 0 or 1; 0 at 0, NaN at NaN."""
+    return tl.where(x > 0.0, 1.0, tl.where(x < 0.0, -1.0, x))
