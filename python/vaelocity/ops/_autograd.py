@@ -7,6 +7,7 @@ In eager mode an autograd.Function calls the kernels directly. Where torch looks
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -40,10 +41,15 @@ class Gradients:
         self._saved = [i for i in taken if i in forward.tensors]
         self._constants = [i for i in taken if i not in forward.tensors]
         self._taken = taken
-        self.function = _eager_function(self)
+        self._order = [
+            (i in self._saved, (self._saved if i in self._saved else self._constants).index(i))
+            for i in taken
+        ]
+        self._n_arguments = len(forward.arguments)
+        self.apply = _eager_function(self)
         torch.library.register_autograd(
             f"vaelocity::{forward.name}",
-            self._traced_backward,
+            lambda ctx, *grads: tuple(self.backward(ctx, grads, self._call_overload)),
             setup_context=lambda ctx, inputs, output: self.save(ctx, inputs),
         )
         torch.library.register_autograd(f"vaelocity::{backward.name}", self._second_order)
@@ -66,23 +72,24 @@ class Gradients:
     ) -> list[Tensor | None]:
         """Gradients of all arguments of the op, by `run` of the backward operator's arguments;
         by the reference where the gradient is to be differentiated again."""
-        kept: dict[int, Any] = dict(zip(self._saved, ctx.saved_tensors, strict=True))
-        kept.update(zip(self._constants, ctx.constants, strict=True))
+        saved, constants = ctx.saved_tensors, ctx.constants
+        args = [saved[i] if is_saved else constants[i] for is_saved, i in self._order]
         if torch.is_grad_enabled():
-            return self._by_reference(kept, grads)
-        found: list[Tensor | None] = [None] * len(self._forward.arguments)
-        results = run(*grads[: self._n_grads], *[kept[i] for i in self._taken])
-        if isinstance(results, tuple):
+            return self._by_reference(dict(zip(self._taken, args, strict=True)), grads)
+        results = run((*grads[: self._n_grads], *args))
+        found: list[Tensor | None] = [None] * self._n_arguments
+        if len(self._computed) == 1:
+            found[self._computed[0]] = results  # type: ignore[assignment]
+        else:
             for i, result in zip(self._computed, results, strict=True):
                 found[i] = result
-        else:
-            found[self._computed[0]] = results
         for i, output in self._passed:
             found[i] = grads[output]
         return found
 
-    def _traced_backward(self, ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        return tuple(self.backward(ctx, grads, self._backward.overload))
+    def _call_overload(self, args: Sequence[Any]) -> Result:
+        found: Result = self._backward.overload(*args)
+        return found
 
     def _by_reference(
         self, kept: dict[int, Any], grads: Sequence[Tensor]
@@ -120,8 +127,12 @@ class Gradients:
         )
 
 
-def _eager_function(gradients: Gradients) -> type[torch.autograd.Function]:
-    """A Function in the ctx style: one with setup_context costs 10 us more a call."""
+def _eager_function(gradients: Gradients) -> Callable[..., Any]:
+    """apply(backend, *args) of a Function in the ctx style: with setup_context it costs 10 us more.
+
+    The apply of the C++ base class, for what Function.apply does before is for torch.func, whose
+    transforms never come here.
+    """
     forward, backward = gradients._forward, gradients._backward
 
     class Fused(torch.autograd.Function):
@@ -131,17 +142,16 @@ def _eager_function(gradients: Gradients) -> type[torch.autograd.Function]:
             ctx.backend = backend
             outputs = forward.run(backend, args)
             if isinstance(outputs, tuple):
-                whole = [each for each in outputs if not each.is_floating_point()]
-                if whole:
-                    ctx.mark_non_differentiable(*whole)
+                for each in outputs:
+                    if not each.is_floating_point():
+                        ctx.mark_non_differentiable(each)
             return outputs
 
         @staticmethod
         def backward(ctx: Any, *grads: Tensor) -> Any:  # type: ignore[override]
-            found = gradients.backward(
-                ctx, grads, lambda *args: backward.run(ctx.backend, args)
-            )
+            found = gradients.backward(ctx, grads, partial(backward.run, ctx.backend))
             return (None, *found)
 
     Fused.__name__ = Fused.__qualname__ = forward.name
-    return Fused
+    apply: Callable[..., Any] = super(torch.autograd.Function, Fused).apply
+    return apply

@@ -33,7 +33,7 @@ def like(value: Tensor, name: str, other: Tensor, other_name: str) -> None:
     same_device(value, name, other, other_name)
 
 
-def same_device(value: Tensor, name: str, other: Tensor, other_name: str) -> None:
+def same_device(value: Tensor | Rng, name: str, other: Tensor, other_name: str) -> None:
     """Raises ValueError unless both are on one device."""
     if value.device != other.device:
         raise ValueError(
@@ -45,7 +45,7 @@ def same_device(value: Tensor, name: str, other: Tensor, other_name: str) -> Non
 def draw(rng: Any, n: int, data: Tensor, data_name: str) -> Tensor:
     """The name of a draw of n numbers: the next of an Rng, or one that was drawn before."""
     if isinstance(rng, Rng):
-        same_device(rng.state, "rng", data, data_name)
+        same_device(rng, "rng", data, data_name)
         return rng.draw(n)
     check_draw(rng)
     same_device(rng, "rng", data, data_name)

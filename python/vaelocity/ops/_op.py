@@ -71,5 +71,5 @@ class Op:
         if torch.compiler.is_compiling() or _dispatch.intercepted(args):
             return self.forward.overload(*args)
         if self.gradients is not None and self.gradients.wanted(args):
-            return self.gradients.function.apply(chosen, *args)
+            return self.gradients.apply(chosen, *args)
         return self.forward.run(chosen, args)

@@ -25,10 +25,6 @@ class Rng:
         ValueError: seed or offset out of range.
     """
 
-    state: Tensor
-    """The live state, int64 [2]; the bits of u64 numbers. For a checkpoint: state.clone(), and
-    state.copy_(kept) to go back there."""
-
     def __init__(
         self,
         seed: int | None = None,
@@ -38,17 +34,52 @@ class Rng:
         if seed is None:
             seed = int(torch.empty((), dtype=torch.int64).random_(-(2**63), None))
             seed %= 2**64
-        self.state = torch.tensor([_bits(seed, "seed"), _bits(offset, "offset")], device=device)
+        words = [_bits(seed, "seed"), _bits(offset, "offset")]
+        with torch.inference_mode(False):  # a name may be kept for a backward later
+            self._state = torch.tensor(words, device=device)
+        self._steps: dict[int, Tensor] = {}
+
+    @property
+    def state(self) -> Tensor:
+        """int64 [2], the bits of seed and offset: assign what was read to go back there."""
+        return self._state.clone()
+
+    @state.setter
+    def state(self, state: Tensor) -> None:
+        if state.dtype != torch.int64 or state.shape != (2,):
+            raise ValueError(f"state: expected int64 [2], got {state.dtype} {tuple(state.shape)}")
+        if self._state.is_cuda:
+            self._state.copy_(state)
+        else:
+            self._state = state.to(self._state.device, copy=True)
+
+    @property
+    def device(self) -> torch.device:
+        """Of the tensors it draws for."""
+        return self._state.device
 
     def draw(self, n: int) -> Tensor:
         """The name of the next draw of n numbers: int64 [2]. Advances by ceil(n / 4) blocks."""
-        name = self.state.clone()
-        self.state[1].add_((n + 3) // 4)
+        blocks = (n + 3) // 4
+        name = self._state
+        if name.is_cuda or torch.compiler.is_compiling():
+            # In place: a graph of CUDA advances the memory that it was captured with.
+            name = name.clone()
+            self._state[1].add_(blocks)
+            return name
+        if torch.is_inference_mode_enabled():
+            with torch.inference_mode(False):
+                return self.draw(n)
+        step = self._steps.get(blocks)
+        if step is None:
+            step = torch.tensor([0, blocks])
+            self._steps = {**self._steps, blocks: step} if len(self._steps) < 8 else {blocks: step}
+        self._state = name + step
         return name
 
     def __repr__(self) -> str:
-        seed, offset = (value % 2**64 for value in self.state.tolist())
-        return f"Rng(seed={seed}, offset={offset}, device={str(self.state.device)!r})"
+        seed, offset = (value % 2**64 for value in self._state.tolist())
+        return f"Rng(seed={seed}, offset={offset}, device={str(self.device)!r})"
 
 
 def _bits(value: int, name: str) -> int:
