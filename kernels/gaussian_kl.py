@@ -62,9 +62,34 @@ def gaussian_kl_kernel(
 
 
 @triton.jit
-def kl_gradients(grad, mu, logvar):
+def kl_slopes(grad, mu, logvar):
     """(d mu, d logvar) for the gradient of the row's divergence."""
     return grad * mu, grad * (0.5 * expm1(logvar))
+
+
+@triton.jit
+def kl_gradient(
+    grad,
+    mu_ptr,
+    logvar_ptr,
+    grad_mu_ptr,
+    grad_logvar_ptr,
+    mu_stride,
+    logvar_stride,
+    rows,
+    start,
+    B,
+    D,
+    ALIGN: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+):
+    """Store a tile of d mu and d logvar for the gradient of each row's divergence, [BLOCK_M, 1]."""
+    cols, mask = tile.columns(rows, start, B, D, ALIGN, BLOCK_D)
+    mu = tile.load(mu_ptr, mu_stride, rows, cols, mask, ALIGN)
+    logvar = tile.load(logvar_ptr, logvar_stride, rows, cols, mask, ALIGN)
+    grad_mu, grad_logvar = kl_slopes(grad, mu, logvar)
+    tile.store(grad_mu_ptr, D, rows, cols, mask, grad_mu, ALIGN)
+    tile.store(grad_logvar_ptr, D, rows, cols, mask, grad_logvar, ALIGN)
 
 
 @kernel
@@ -85,13 +110,11 @@ def gaussian_kl_backward_kernel(
     BLOCK_D: tl.constexpr,
 ):
     rows, start = tile.element_tile(tl.program_id(0), column_tiles, BLOCK_M, BLOCK_D)
-    cols, mask = tile.columns(rows, start, B, D, ALIGN, BLOCK_D)
     grad = tile.load_per_row(grad_kl_ptr, grad_kl_stride, rows, B)
-    mu = tile.load(mu_ptr, mu_stride, rows, cols, mask, ALIGN)
-    logvar = tile.load(logvar_ptr, logvar_stride, rows, cols, mask, ALIGN)
-    grad_mu, grad_logvar = kl_gradients(grad, mu, logvar)
-    tile.store(grad_mu_ptr, D, rows, cols, mask, grad_mu, ALIGN)
-    tile.store(grad_logvar_ptr, D, rows, cols, mask, grad_logvar, ALIGN)
+    kl_gradient(
+        grad, mu_ptr, logvar_ptr, grad_mu_ptr, grad_logvar_ptr, mu_stride, logvar_stride,
+        rows, start, B, D, ALIGN, BLOCK_D,
+    )  # fmt: skip
 
 
 def gaussian_kl(mu: torch.Tensor, logvar: torch.Tensor, kl: torch.Tensor) -> None:

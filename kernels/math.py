@@ -1,7 +1,7 @@
 """Vector maths in operations that round correctly: the functions of csrc/src/simd/math.h.
 
-The same operations in the same order, so the same bits as in C++. No libdevice, no approximate
-instruction; the interpreter runs them too. NaN goes through every function.
+exp, expm1 and log are the same operations in the same order, so the same bits as in C++. No
+libdevice; the interpreter runs them too. NaN goes through every function.
 """
 
 import triton
@@ -23,6 +23,7 @@ E4 = tl.constexpr(float.fromhex("0x1.6dc4c6p-10"))
 
 # (ln(1 + f) - f + f^2 / 2) / f^3, lowest order first: DESIGN section 3.
 SQRT_HALF_BITS = tl.constexpr(0x3F3504F3)
+SQRT_2_M1 = tl.constexpr(0.41421356)
 LN_HI = tl.constexpr(0.693359375)
 LN_LO = tl.constexpr(-2.12194440e-4)
 P0 = tl.constexpr(float.fromhex("0x1.555554p-2"))
@@ -97,8 +98,12 @@ def log(u):
     """ln u for normal u > 0: the logarithm of the noise contract."""
     b = bits(u)
     exponent = (b - SQRT_HALF_BITS) >> 23
-    f = from_bits(b - (exponent << 23)) - 1.0
-    e = exponent.to(tl.float32)
+    return log_series(exponent.to(tl.float32), from_bits(b - (exponent << 23)) - 1.0)
+
+
+@triton.jit
+def log_series(e, f):
+    """e ln 2 + ln(1 + f) for f in [sqrt(1/2) - 1, sqrt(2) - 1]."""
     p = tl.fma(f, P8, P7)
     p = tl.fma(p, f, P6)
     p = tl.fma(p, f, P5)
@@ -114,17 +119,18 @@ def log(u):
 
 @triton.jit
 def log1p_exp(x):
-    """ln(1 + e^x) for x <= 0, with its relative accuracy where it is small."""
+    """ln(1 + e^x) for x <= 0, accurate relative to itself where it is small."""
     t = exp(x)
-    u = 1.0 + t
-    return log(u) + tl.div_rn(t - (u - 1.0), u)
+    # 1 + t, or half of it, less 1: without the rounding of 1 + t.
+    half = t > SQRT_2_M1
+    return log_series(tl.where(half, 1.0, 0.0), tl.where(half, tl.fma(t, 0.5, -0.5), t))
 
 
 @triton.jit
 def sigmoid(x):
-    """1 / (1 + e^-x) within 3 ulp. By e^-|x|, which cannot overflow."""
+    """1 / (1 + e^-x) within 4 ulp. By e^-|x|, which cannot overflow."""
     t = exp(-tl.abs(x))
-    return tl.div_rn(tl.where(x < 0.0, t, 1.0), 1.0 + t)
+    return tl.where(x < 0.0, t, 1.0) / (1.0 + t)
 
 
 @triton.jit

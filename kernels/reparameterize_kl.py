@@ -1,5 +1,7 @@
-"""Triton kernels of reparameterize_kl: z = mu + exp(logvar / 2) eps and the divergence of each row,
-in one pass over mu and logvar. Backward makes eps again from its name."""
+"""Triton kernels of reparameterize_kl: z = mu + exp(logvar / 2) eps and the divergence of each row.
+
+One pass over mu and logvar. Backward makes eps again from its name.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,7 +10,7 @@ import torch
 import triton.language as tl
 
 from vaelocity.kernels import tile
-from vaelocity.kernels.gaussian_kl import kl_gradients, kl_term
+from vaelocity.kernels.gaussian_kl import kl_slopes, kl_term
 from vaelocity.kernels.launch import kernel, launch_elements, launch_rows
 from vaelocity.kernels.philox import normal_tile
 from vaelocity.kernels.reparameterize import logvar_gradient, sample
@@ -71,7 +73,7 @@ def reparameterize_kl_backward_kernel(
     mu = tile.load(mu_ptr, mu_stride, rows, cols, mask, ALIGN)
     logvar = tile.load(logvar_ptr, logvar_stride, rows, cols, mask, ALIGN)
     eps = normal_tile(rng_ptr, rows, start, D, BLOCK_D)
-    kl_mu, kl_logvar = kl_gradients(grad_kl, mu, logvar)
+    kl_mu, kl_logvar = kl_slopes(grad_kl, mu, logvar)
     grad_logvar = logvar_gradient(grad_z, logvar, eps) + kl_logvar
     tile.store(grad_mu_ptr, D, rows, cols, mask, grad_z + kl_mu, ALIGN)
     tile.store(grad_logvar_ptr, D, rows, cols, mask, grad_logvar, ALIGN)

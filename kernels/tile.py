@@ -1,4 +1,4 @@
-"""Tiles [BLOCK_M, BLOCK_D] of [B, D] tensors inside a kernel: where they lie, sums of their rows."""
+"""Tiles [BLOCK_M, BLOCK_D] of [B, D] tensors inside a kernel: where they lie, their rows' sums."""
 
 import triton
 import triton.language as tl

@@ -177,6 +177,15 @@ PerRow per_row(py::handle tensor, const char *name, size_t rows) {
   return {reinterpret_cast<const float *>(view.data), view.stride[0]};
 }
 
+ElementMask element_mask(py::handle tensor, const char *name, Shape shape) {
+  const Tensor view = read(tensor, name);
+  if (view.element != Element::boolean || view.ndim != 2 || view.shape[0] != shape.rows ||
+      view.shape[1] != shape.columns || (shape.columns > 1 && view.stride[1] != 1))
+    refuse(tensor, name,
+           "a bool tensor " + text(shape) + " with neighbouring columns side by side");
+  return {reinterpret_cast<const uint8_t *>(view.data), view.stride[0]};
+}
+
 Draw draw(py::handle tensor) {
   const Tensor view = contiguous_vector(tensor, "rng", 2, Element::int64, "int64");
   const int64_t *words = reinterpret_cast<const int64_t *>(view.data);

@@ -33,6 +33,8 @@ const float *float32_vector(py::handle tensor, const char *name, size_t n);
 float *float32_output(py::handle tensor, const char *name, size_t n);
 /// A float32 tensor [rows] of any stride.
 PerRow per_row(py::handle tensor, const char *name, size_t rows);
+/// A bool tensor [B, D] with neighbouring columns side by side.
+ElementMask element_mask(py::handle tensor, const char *name, Shape shape);
 /// An int64 tensor [2]: seed and offset.
 Draw draw(py::handle tensor);
 

@@ -30,6 +30,12 @@ struct PerRow {
   float operator[](size_t row) const { return data[static_cast<ptrdiff_t>(row) * stride]; }
 };
 
+/// One byte an element, 0: this element does not count. data may be null: all do.
+struct ElementMask {
+  const uint8_t *data;
+  ptrdiff_t row_stride;
+};
+
 /// Rows begin .. end - 1; a call works on no others, so that several threads may share a matrix.
 struct Span {
   size_t begin, end;

@@ -66,6 +66,28 @@ inline Vec sigmoid(Vec x) {
   return select(less(x, zero()), t, set(1.0f)) / (set(1.0f) + t);
 }
 
+/// ln(1 + t) for t in [0, 1], within 1 ulp. Above 1/2 as ln 2 + ln(1 + f) with f = (t - 1) / 2,
+/// which is exact. Coefficients of (ln(1 + f) - f + f^2 / 2) / f^3 on [-1/4, 1/2]: a minimax fit.
+inline Vec log1p_unit(Vec t) {
+  const Mask small = less_equal(t, set(0.5f));
+  const Vec f = select(small, t, (t - set(1.0f)) * set(0.5f));
+  const Vec halved = select(small, zero(), set(1.0f));
+  Vec p = set(-0x1.5f53fep-5f);
+  p = fma(p, f, set(0x1.a100f6p-4f));
+  p = fma(p, f, set(-0x1.0b99a2p-3f));
+  p = fma(p, f, set(0x1.28d1f0p-3f));
+  p = fma(p, f, set(-0x1.552f84p-3f));
+  p = fma(p, f, set(0x1.996df8p-3f));
+  p = fma(p, f, set(-0x1.fffeb8p-3f));
+  p = fma(p, f, set(0x1.555588p-2f));
+  const Vec f2 = f * f;
+  const Vec r = fma(halved, set(0x1.7f7d1cp-20f), fma(f2 * f, p, set(-0.5f) * f2));
+  return fma(halved, set(0x1.62e400p-1f), r + f);
+}
+
+/// ln(1 + e^x), within 2 ulp. By e^-|x|, which cannot overflow.
+inline Vec softplus(Vec x) { return max(zero(), x) + log1p_unit(exp(zero() - abs(x))); }
+
 /// Within 4 ulp; odd, and exact in its limits.
 inline Vec tanh(Vec x) {
   const Vec m = expm1(min(set(10.0f), abs(x)) * set(2.0f));

@@ -1,0 +1,28 @@
+// elbo: total[b] = reconstruction[b] + beta kl[b], the loss of a variational autoencoder.
+#pragma once
+
+#include "ops/reconstruction_loss.h"
+
+namespace vael {
+
+struct Elbo {
+  ReconstructionLoss reconstruction;
+  Input mu, logvar;
+  size_t latent;
+  float beta;
+  float *total, *kl; // [rows]
+};
+struct ElboBackward {
+  PerRow grad_total, grad_reconstruction, grad_kl;
+  ReconstructionLoss reconstruction;
+  Input mu, logvar;
+  size_t latent;
+  float beta;
+  Output grad_y, grad_mu, grad_logvar;
+};
+struct ElboTable {
+  void (*forward)(const Elbo &, Span);
+  void (*backward)(const ElboBackward &, Span);
+};
+
+} // namespace vael
