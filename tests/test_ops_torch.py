@@ -16,6 +16,12 @@ from vaelocity import ops  # noqa: E402
 
 NAMES = sorted(ops.OPS)
 GRADIENTS = [name for name in NAMES if ops.OPS[name].OP.gradients is not None]
+# Of torch itself: forward mode scripts its decompositions, dynamo makes an instance of a Function.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning"),
+]
+LINEAR = ("corrupt", "diffuse", "sparsity")
 KINDS = ("squared_error", "absolute_error", "huber", "bce_with_logits", "gaussian_nll")
 
 
@@ -44,10 +50,12 @@ def differentiable(declared: Any) -> list[str]:
 
 
 def scalar(results: Any) -> torch.Tensor:
-    """One number that depends on every floating result, each in another way."""
+    """One number that depends on every element of every floating result, each in another way."""
     results = results if isinstance(results, tuple) else (results,)
-    floats = [each.double() for each in results if each.is_floating_point()]
-    total: torch.Tensor = sum((i + 1) * torch.sin(each).sum() for i, each in enumerate(floats))
+    total = torch.zeros((), dtype=torch.float64)
+    for i, each in enumerate(each for each in results if each.is_floating_point()):
+        weight = torch.cos(torch.arange(each.numel(), dtype=torch.float64) + i)
+        total = total + (weight.reshape(each.shape) * each).sum()
     return total
 
 
@@ -95,10 +103,15 @@ def test_second_derivatives_of_the_kernel_are_the_reference_s(name: str) -> None
     for backend in (None, "reference"):
         function, leaves = of_leaves(name, {**arguments(name), "backend": backend})
         first = torch.autograd.grad(scalar(function(*leaves)), leaves, create_graph=True)
-        total = sum(torch.sin(each.double()).sum() for each in first)
-        found.append(torch.autograd.grad(total, leaves))
+        curved = [torch.sin(each.double()).sum() for each in first if each.requires_grad]
+        if name in LINEAR:
+            assert not curved
+            return
+        found.append(torch.autograd.grad(sum(curved), leaves, allow_unused=True))
     for ours, right in zip(*found, strict=True):
-        torch.testing.assert_close(ours, right, rtol=1e-4, atol=1e-5)
+        assert (ours is None) == (right is None)
+        if right is not None:
+            torch.testing.assert_close(ours, right, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", GRADIENTS)

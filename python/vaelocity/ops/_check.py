@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from vaelocity.ops.rng import Rng
+
+_LARGEST = sys.float_info.max
 
 
 def rows(value: Any, name: str) -> Tensor:
@@ -61,16 +64,18 @@ def check_draw(rng: Any) -> None:
         )
 
 
-def number(value: Any, name: str, low: float = -math.inf, high: float = math.inf) -> float:
-    """A finite float in [low, high]; else ValueError."""
+def number(value: Any, name: str, low: float = -_LARGEST, high: float = _LARGEST) -> float:
+    """A finite float in [low, high]; else ValueError. By comparisons only: in torch.compile it may
+    be a symbol."""
     try:
-        found = float(value)
+        found = value if isinstance(value, float) else float(value)
     except (TypeError, ValueError):
         found = math.nan
-    if not (math.isfinite(found) and low <= found <= high):
-        bounds = "" if (low, high) == (-math.inf, math.inf) else f" from {low:g} to {high:g}"
-        raise ValueError(f"{name}: expected a finite number{bounds}, got {value!r}")
-    return found
+    if low <= found <= high:
+        return found
+    bounds = f" from {low:g}" if low > -_LARGEST else ""
+    bounds += f" to {high:g}" if high < _LARGEST else ""
+    raise ValueError(f"{name}: expected a finite number{bounds}, got {value!r}")
 
 
 def described(value: Any) -> str:

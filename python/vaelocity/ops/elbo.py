@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree
 
 from vaelocity.ops import _check, _reconstruction
 from vaelocity.ops._case import Case, Maker, sample, standard
@@ -24,6 +25,10 @@ class Elbo(NamedTuple):
     total: Tensor
     reconstruction: Tensor
     kl: Tensor
+
+
+# A named tuple needs a name of its own in the files of torch.export.
+_pytree._register_namedtuple(Elbo, serialized_type_name="vaelocity.ops.Elbo")
 
 
 def elbo(

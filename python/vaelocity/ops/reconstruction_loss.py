@@ -102,8 +102,8 @@ _NAN, _INF, _LARGEST = torch.nan, torch.inf, torch.finfo(torch.float32).max
 
 
 def _edges(maker: Maker) -> dict[str, Any]:
-    x = maker.given([[0, 0], [0, 0], [0, 0], [_NAN, 0], [_INF, 0], [1e30, 0], [2e38, 0]])
-    y = maker.given([[1, 2], [_NAN, 0], [-_INF, 0], [0, 0], [_INF, 0], [0, 0], [-2e38, 0]])
+    x = maker.given([[0, 0], [0, 0], [0, 0], [_NAN, 0], [_INF, 0], [1e30, 0], [2e19, 0]])
+    y = maker.given([[1, 2], [_NAN, 0], [-_INF, 0], [0, 0], [_INF, 0], [0, 0], [-2e19, 0]])
     return {"x": x, "y": y}
 
 
