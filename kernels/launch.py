@@ -17,6 +17,8 @@ TILE = 1024  # elements of a tile, 8 a thread
 ROW_TILE = 4096  # the widest part of a row that is taken at once
 NOISE_SLACK = 3
 
+INTERPRETED = bool(triton.knobs.runtime.interpret)
+
 
 def kernel(fn: Callable[..., Any]) -> Any:
     """triton.jit for a kernel, whose pointers end in _ptr. No number is specialised for its value:
@@ -56,13 +58,21 @@ def row_strides(tensors: Sequence[torch.Tensor | None], rows: int) -> list[int]:
 
 
 def launch(kernel: Any, programs: int, args: Sequence[Any], **options: Any) -> None:
-    """Start programs on the current stream of the tensors' device, without contraction: every
-    product-sum that is meant to be fused is written as an fma."""
-    if programs == 0:
-        return
-    tensor = next(arg for arg in args if isinstance(arg, torch.Tensor))
-    with torch.cuda.device_of(tensor):
+    """Start programs on the current stream; the tensors' device is the current one. Nothing is
+    contracted: a product-sum that is meant to be fused is written as an fma."""
+    if INTERPRETED:
+        refuse_bfloat16(args)
+    if programs > 0:
         kernel[(programs,)](*args, **options, enable_fp_fusion=False)
+
+
+def refuse_bfloat16(args: Sequence[Any]) -> None:
+    for arg in args:
+        if isinstance(arg, torch.Tensor) and arg.dtype == torch.bfloat16:
+            raise TypeError(
+                f"Triton's interpreter computes bfloat16 wrongly, got a tensor {tuple(arg.shape)} "
+                "of it; unset TRITON_INTERPRET or use float32 or float16"
+            )
 
 
 def launch_rows(
