@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning"),
 ]
-LINEAR = ("corrupt", "diffuse", "sparsity")
+LINEAR = ("corrupt", "diffuse")
 KINDS = ("squared_error", "absolute_error", "huber", "bce_with_logits", "gaussian_nll")
 
 

@@ -20,6 +20,7 @@ import importlib
 import pkgutil
 from typing import TYPE_CHECKING
 
+from vaelocity.backends import BACKENDS
 from vaelocity.ops._explain import OPS, explain
 from vaelocity.ops.rng import Rng
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from vaelocity.ops.reparameterize_kl import reparameterize_kl as reparameterize_kl
     from vaelocity.ops.sparsity import sparsity as sparsity
 
-__all__ = ["OPS", "Rng", "explain"]  # noqa: PLE0604
+__all__ = ["BACKENDS", "OPS", "Rng", "explain"]  # noqa: PLE0604
 
 
 def _load() -> None:

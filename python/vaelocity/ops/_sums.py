@@ -19,20 +19,21 @@ def row_sum(terms: Tensor, *inputs: Tensor) -> Tensor:
     NaN where an input [B, D] of the row is not finite; else at most the type's largest number,
     which also stands for a NaN (infinity minus infinity). The gradient is that of the sum.
     """
-    finite = torch.ones_like(terms[:, 0], dtype=torch.bool) if not inputs else _finite(inputs)
-    return saturated(terms.sum(1), finite)
-
-
-def saturated(total: Tensor, finite: Tensor) -> Tensor:
-    """total [B], NaN where not finite [B], else at most the type's largest number."""
-    found: Tensor = _Saturated.apply(total, finite)  # type: ignore[no-untyped-call]
-    return found
-
-
-def _finite(inputs: tuple[Tensor, ...]) -> Tensor:
-    found = torch.isfinite(inputs[0].detach()).all(1)
+    finite = torch.isfinite(inputs[0].detach()).all(1)
     for each in inputs[1:]:
-        found = found & torch.isfinite(each.detach()).all(1)
+        finite = finite & torch.isfinite(each.detach()).all(1)
+    return _saturated(terms.sum(1), finite)
+
+
+def weighted_sum(first: Tensor, weight: float, second: Tensor) -> Tensor:
+    """first + weight * second, [B] each, by the same rule."""
+    finite = torch.isfinite(first.detach()) & torch.isfinite(second.detach())
+    return _saturated(first + weight * second, finite)
+
+
+def _saturated(total: Tensor, finite: Tensor) -> Tensor:
+    function = _Saturated if torch.compiler.is_compiling() else _SaturatedForward
+    found: Tensor = function.apply(total, finite)  # type: ignore[no-untyped-call]
     return found
 
 
@@ -54,6 +55,10 @@ class _Saturated(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         return grad, None
+
+
+class _SaturatedForward(_Saturated):
+    """With forward mode, too, which torch.compile refuses to trace."""
 
     @staticmethod
     def jvp(ctx: Any, total: Tensor, finite: None) -> Tensor:  # type: ignore[override]

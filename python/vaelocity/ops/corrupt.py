@@ -70,7 +70,9 @@ OP = Op(
 )
 
 
-def _example(noise: float, drop: float, maker: Maker, b: int, d: int) -> dict[str, Any]:
+def example(
+    maker: Maker, b: int, d: int, noise: float = 0.3, drop: float = 0.4
+) -> dict[str, Any]:
     return {"x": maker.normal(b, d), "rng": maker.draw(), "noise": noise, "drop": drop}
 
 
@@ -80,9 +82,9 @@ def _edges(maker: Maker) -> dict[str, Any]:
 
 
 CASES = (
-    *standard(partial(_example, 0.3, 0.4)),
-    *sample(partial(_example, 0.0, 0.4), "drop-"),
-    *sample(partial(_example, 0.3, 0.0), "noise-"),
-    *sample(partial(_example, 0.3, 1.0), "all-dropped-"),
+    *standard(example),
+    *sample(partial(example, noise=0.0), "drop-"),
+    *sample(partial(example, drop=0.0), "noise-"),
+    *sample(partial(example, drop=1.0), "all-dropped-"),
     Case("edges", _edges),
 )

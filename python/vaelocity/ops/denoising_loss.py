@@ -55,7 +55,7 @@ OP = Op(
 )
 
 
-def _example(maker: Maker, b: int, d: int) -> dict[str, Any]:
+def example(maker: Maker, b: int, d: int) -> dict[str, Any]:
     return {"prediction": maker.normal(b, d), "rng": maker.draw()}
 
 
@@ -67,6 +67,6 @@ def _edges(maker: Maker) -> dict[str, Any]:
 _LARGEST = torch.finfo(torch.float32).max
 
 CASES = (
-    *standard(_example),
+    *standard(example),
     Case("edges", _edges, expected=[_LARGEST, torch.nan, torch.nan]),
 )

@@ -73,10 +73,10 @@ OP = Op(
 )
 
 
-def _example(maker: Maker, b: int, d: int) -> dict[str, Any]:
+def example(maker: Maker, b: int, d: int) -> dict[str, Any]:
     alpha_bar = torch.linspace(1.0, 0.0, 50, device=maker.device)
     t = maker.integers(50, b)
     return {"x0": maker.normal(b, d), "t": t, "alpha_bar": alpha_bar, "rng": maker.draw()}
 
 
-CASES = standard(_example)
+CASES = standard(example)

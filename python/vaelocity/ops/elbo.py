@@ -13,7 +13,7 @@ from vaelocity.ops import _check, _reconstruction
 from vaelocity.ops._case import Case, Maker, sample, standard
 from vaelocity.ops._op import Backward, Op
 from vaelocity.ops._reconstruction import KINDS
-from vaelocity.ops._sums import saturated
+from vaelocity.ops._sums import weighted_sum
 from vaelocity.ops.gaussian_kl import reference as _kl_reference
 
 __all__ = ["Elbo", "elbo"]
@@ -84,8 +84,7 @@ def reference(
 ) -> tuple[Tensor, Tensor, Tensor]:
     reconstruction = _reconstruction.reference(x, y, kind, delta, mask, weight)
     kl = _kl_reference(mu, logvar)
-    finite = torch.isfinite(reconstruction.detach()) & torch.isfinite(kl.detach())
-    return saturated(reconstruction + beta * kl, finite), reconstruction, kl
+    return weighted_sum(reconstruction, beta, kl), reconstruction, kl
 
 
 def _empty(x: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -122,7 +121,7 @@ OP = Op(
 )
 
 
-def _example(kind: str, maker: Maker, b: int, d: int) -> dict[str, Any]:
+def example(maker: Maker, b: int, d: int, kind: str = "squared_error") -> dict[str, Any]:
     x = maker.uniform(b, d) if kind == "bce_with_logits" else maker.normal(b, d)
     y = maker.normal(b, 2 * d if kind == "gaussian_nll" else d, scale=2.0)
     z = (d + 3) // 4
@@ -132,8 +131,8 @@ def _example(kind: str, maker: Maker, b: int, d: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _weighted(kind: str, maker: Maker, b: int, d: int) -> dict[str, Any]:
-    return {**_example(kind, maker, b, d), "mask": maker.mask(b, d), "weight": maker.weight(d)}
+def _weighted(maker: Maker, b: int, d: int, kind: str) -> dict[str, Any]:
+    return {**example(maker, b, d, kind), "mask": maker.mask(b, d), "weight": maker.weight(d)}
 
 
 def _edges(maker: Maker) -> dict[str, Any]:
@@ -151,8 +150,8 @@ _LARGEST = torch.finfo(torch.float32).max
 _EDGES = [0.5, torch.nan, torch.nan, torch.nan, _LARGEST, torch.nan, _LARGEST]
 
 CASES = (
-    *standard(partial(_example, "squared_error")),
-    *(c for kind in KINDS[1:] for c in sample(partial(_example, kind), f"{kind}-", atol=2e-5)),
-    *(c for kind in KINDS for c in sample(partial(_weighted, kind), f"{kind}-weighted-", atol=2e-5)),
+    *standard(example),
+    *(c for k in KINDS[1:] for c in sample(partial(example, kind=k), f"{k}-", atol=2e-5)),
+    *(c for k in KINDS for c in sample(partial(_weighted, kind=k), f"{k}-weighted-", atol=2e-5)),
     Case("edges", _edges, expected=_EDGES),
 )

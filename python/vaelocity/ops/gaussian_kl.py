@@ -50,7 +50,7 @@ OP = Op(
 )
 
 
-def _example(maker: Maker, b: int, d: int) -> dict[str, Tensor]:
+def example(maker: Maker, b: int, d: int) -> dict[str, Tensor]:
     return {"mu": maker.normal(b, d), "logvar": maker.normal(b, d)}
 
 
@@ -64,4 +64,4 @@ def _edges(maker: Maker) -> dict[str, Tensor]:
 _LARGEST = torch.finfo(torch.float32).max
 _EDGES = [43.5, 8.2581e37, 0, _LARGEST, torch.nan, torch.nan, torch.nan, _LARGEST, torch.nan]
 
-CASES = (*standard(_example), Case("edges", _edges, expected=_EDGES))
+CASES = (*standard(example), Case("edges", _edges, expected=_EDGES))

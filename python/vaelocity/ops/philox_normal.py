@@ -63,6 +63,10 @@ OP = Op(
 )
 
 
+def example(maker: Maker, b: int, d: int) -> dict[str, Any]:
+    return {"shape": (b, d), "rng": maker.draw(), "dtype": maker.case.dtype}
+
+
 def _case(*shape: int, dtype: torch.dtype = torch.float32) -> Case:
     def make(maker: Maker) -> dict[str, Any]:
         return {"shape": shape, "rng": maker.draw(), "dtype": dtype}

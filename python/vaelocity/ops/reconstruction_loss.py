@@ -78,20 +78,20 @@ OP = Op(
 )
 
 
-def _example(kind: str, maker: Maker, b: int, d: int) -> dict[str, Any]:
+def example(maker: Maker, b: int, d: int, kind: str = "squared_error") -> dict[str, Any]:
     x = maker.uniform(b, d) if kind == "bce_with_logits" else maker.normal(b, d)
     y = maker.normal(b, 2 * d if kind == "gaussian_nll" else d, scale=2.0)
     return {"x": x, "y": y, "kind": kind, "delta": 0.7}
 
 
-def _weighted(kind: str, maker: Maker, b: int, d: int) -> dict[str, Any]:
-    return {**_example(kind, maker, b, d), "mask": maker.mask(b, d), "weight": maker.weight(d)}
+def _weighted(maker: Maker, b: int, d: int, kind: str) -> dict[str, Any]:
+    return {**example(maker, b, d, kind), "mask": maker.mask(b, d), "weight": maker.weight(d)}
 
 
-def _left_out(kind: str, maker: Maker, b: int, d: int) -> dict[str, Any]:
+def _left_out(maker: Maker, kind: str) -> dict[str, Any]:
     """NaN and infinity where the mask leaves them out; the same mask for every sample."""
-    found = _example(kind, maker, b, d)
-    mask = maker.mask(1, d)[0]
+    found = example(maker, 9, 21, kind)
+    mask = maker.mask(1, 21)[0]
     mask[:1] = False
     found["x"][:, :1] = torch.nan
     found["y"][:, :1] = torch.inf
@@ -108,12 +108,9 @@ def _edges(maker: Maker) -> dict[str, Any]:
 
 
 CASES = (
-    *standard(partial(_example, "squared_error")),
-    *(c for kind in KINDS[1:] for c in sample(partial(_example, kind), f"{kind}-", atol=2e-5)),
-    *(c for kind in KINDS for c in sample(partial(_weighted, kind), f"{kind}-weighted-", atol=2e-5)),
-    *(
-        Case(f"{kind}-left-out", partial(lambda k, maker: _left_out(k, maker, 9, 21), kind), atol=1e-5)
-        for kind in KINDS
-    ),
+    *standard(example),
+    *(c for k in KINDS[1:] for c in sample(partial(example, kind=k), f"{k}-", atol=2e-5)),
+    *(c for k in KINDS for c in sample(partial(_weighted, kind=k), f"{k}-weighted-", atol=2e-5)),
+    *(Case(f"{kind}-left-out", partial(_left_out, kind=kind), atol=1e-5) for kind in KINDS),
     Case("edges", _edges, expected=[2.5, _NAN, _NAN, _NAN, _NAN, _LARGEST, _LARGEST]),
 )

@@ -57,7 +57,7 @@ OP = Op(
 )
 
 
-def _example(maker: Maker, b: int, d: int) -> dict[str, Tensor]:
+def example(maker: Maker, b: int, d: int) -> dict[str, Tensor]:
     return {"mu": maker.normal(b, d), "logvar": maker.normal(b, d), "rng": maker.draw()}
 
 
@@ -67,4 +67,4 @@ def _edges(maker: Maker) -> dict[str, Tensor]:
     return {"mu": mu, "logvar": maker.given([values] * 3), "rng": maker.draw()}
 
 
-CASES = (*standard(_example), Case("edges", _edges))
+CASES = (*standard(example), Case("edges", _edges))

@@ -45,6 +45,11 @@ OP = Op(
     ),
 )
 
+
+def example(maker: Maker, b: int, d: int) -> dict[str, Tensor]:
+    return {"z": maker.normal(b, d)}
+
+
 _LARGEST = torch.finfo(torch.float32).max
 
 
@@ -54,6 +59,6 @@ def _edges(maker: Maker) -> dict[str, Tensor]:
 
 
 CASES = (
-    *standard(lambda maker, b, d: {"z": maker.normal(b, d)}),
+    *standard(example),
     Case("edges", _edges, expected=[1, 0, _LARGEST, torch.nan, torch.nan]),
 )
