@@ -53,13 +53,14 @@ def elbo_kernel(
     BLOCK_L: tl.constexpr,
 ):
     rows = tile.row_indices(tl.program_id(0), BLOCK_M)
+    # First, because ptxas keeps a value of the other loop on the stack of sm_80 otherwise.
+    kl = kl_rows(
+        mu_ptr, logvar_ptr, mu_stride, logvar_stride, rows, B, L, ALIGN_L, BLOCK_M, BLOCK_L
+    )
     reconstruction = reconstruction_rows(
         x_ptr, y_ptr, mask_ptr, weight_ptr, delta, x_stride, y_stride, mask_stride,
         rows, B, D, KIND, ALIGN, BLOCK_M, BLOCK_D,
     )  # fmt: skip
-    kl = kl_rows(
-        mu_ptr, logvar_ptr, mu_stride, logvar_stride, rows, B, L, ALIGN_L, BLOCK_M, BLOCK_L
-    )
     total = tl.clamp(
         tl.fma(kl, beta, reconstruction),
         -tile.FLOAT32_MAX,

@@ -115,12 +115,13 @@ def launch_elements(
     mean nothing to it: tensors without gaps are then one long row.
     """
     rows, columns = shape
-    if flat and all(tensor is None or tensor.is_contiguous() for tensor in strided):
+    one_row = flat and all(tensor is None or tensor.is_contiguous() for tensor in strided)
+    if one_row:
         rows, columns = 1, rows * columns
     steps = row_strides(strided, rows)
     align = alignment(columns, *steps)
     width = columns + slack(noise, align)
-    tile = tile_shape(width, TILE)
+    tile = tile_shape(TILE if one_row else width, TILE)
     column_tiles = triton.cdiv(width, tile["BLOCK_D"]) if columns else 0
     programs = triton.cdiv(rows, tile["BLOCK_M"]) * column_tiles
     sizes = [*steps, *(tensor.stride(0) for tensor in per_row), rows, columns, column_tiles]

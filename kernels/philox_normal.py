@@ -34,7 +34,9 @@ def philox_normal(
 ) -> None:
     """rng: int64 [2]; eps: of that shape and dtype, contiguous."""
     n = eps.numel()
-    launch_elements(philox_normal_kernel, [rng, eps], [eps.view(1, n)], (1, n), noise=True)
+    launch_elements(
+        philox_normal_kernel, [rng, eps], [eps.view(1, n)], (1, n), noise=True, flat=True
+    )
 
 
 def variants(new: Callable[..., torch.Tensor]) -> Iterator[tuple[Any, ...]]:

@@ -106,6 +106,14 @@ def test_no_byte_beyond_a_row_is_read_and_no_behaviour_undefined(
     assert "0 failures" in out
 
 
+def test_ops_give_the_same_bits_on_every_instruction_set(plain: Path) -> None:
+    assert "0 failures" in run(plain / "tests" / "cpp" / "test_ops")
+
+
+def test_ops_touch_nothing_beyond_their_rows(sanitized: Path) -> None:
+    assert "0 failures" in run(sanitized / "tests" / "cpp" / "test_ops")
+
+
 def test_installed_library_is_found_and_scores_from_c_and_cpp(
     plain: Path, tmp_path: Path, make_bundle: Callable[..., Path]
 ) -> None:

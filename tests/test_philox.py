@@ -192,6 +192,19 @@ def test_half_precision_is_the_float32_noise_rounded_once(dtype: torch.dtype) ->
     assert torch.equal(draw(1003, 7, 11, dtype), draw(1003, 7, 11).to(dtype))
 
 
+@pytest.mark.parametrize("drop", [0.0, 0.25, 0.5, 0.999, 1.0])
+def test_what_is_dropped_is_decided_by_the_words_after_the_noise(drop: float) -> None:
+    b, d, seed, offset = 37, 59, 5, 2**32 - 300
+    kept, x = torch.zeros(b, d, dtype=torch.bool), torch.ones(b, d)
+    name, corrupted = torch.tensor([seed, offset]), torch.full((b, d), torch.nan)
+    _core.ops.corrupt(x, name, 0.5, drop, corrupted, kept, 0, b)
+    word = words(b * d, seed, offset + -(-b * d // 4)).astype(np.int64).reshape(b, d)
+    np.testing.assert_array_equal(kept.numpy(), word >= int(drop * 2**32))
+    eps = normals(b * d, seed, offset).reshape(b, d)
+    expected = np.where(kept, fma(np.float32(0.5), eps, np.float32(1)), np.float32(0))
+    np.testing.assert_array_equal(corrupted.numpy(), expected)
+
+
 def test_bad_arguments_are_named() -> None:
     name, out = torch.tensor([1, 2]), torch.zeros(8)
     call = _core.ops.philox_normal

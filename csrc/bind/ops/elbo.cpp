@@ -40,15 +40,14 @@ void elbo_backward(py::handle grad_total, py::handle grad_reconstruction, py::ha
   Shape shape, y_shape, latent;
   const ReconstructionLoss loss = loss_arguments(x, y, kind, delta, mask, weight, &shape, &y_shape);
   const Input mu_in = latent_input(mu, shape.rows, &latent);
-  const ElboBackward op{per_row(grad_total, "grad_total", shape.rows),
-                        per_row(grad_reconstruction, "grad_reconstruction", shape.rows),
+  const ElboBackward op{{per_row(grad_reconstruction, "grad_reconstruction", shape.rows),
+                         per_row(grad_total, "grad_total", shape.rows), loss,
+                         output_like(grad_y, "grad_y", y_shape)},
                         per_row(grad_kl, "grad_kl", shape.rows),
-                        loss,
                         mu_in,
                         input_like(logvar, "logvar", latent),
                         latent.columns,
                         static_cast<float>(beta),
-                        output_like(grad_y, "grad_y", y_shape),
                         output_like(grad_mu, "grad_mu", latent),
                         output_like(grad_logvar, "grad_logvar", latent)};
   run(VAEL_TABLE(vael_elbo_table, isa()).backward, op, span(begin, end, shape.rows),

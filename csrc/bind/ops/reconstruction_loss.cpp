@@ -21,7 +21,9 @@ void reconstruction_loss_backward(py::handle grad_loss, py::handle x, py::handle
                                   py::handle weight, py::handle grad_y, size_t begin, size_t end) {
   Shape shape, y_shape;
   const ReconstructionLoss loss = loss_arguments(x, y, kind, delta, mask, weight, &shape, &y_shape);
-  const ReconstructionLossBackward op{per_row(grad_loss, "grad_loss", shape.rows), loss,
+  const ReconstructionLossBackward op{per_row(grad_loss, "grad_loss", shape.rows),
+                                      {},
+                                      loss,
                                       output_like(grad_y, "grad_y", y_shape)};
   run(VAEL_TABLE(vael_reconstruction_loss_table, isa()).backward, op, span(begin, end, shape.rows),
       shape.columns);

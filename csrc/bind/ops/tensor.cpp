@@ -165,6 +165,15 @@ const float *float32_vector(py::handle tensor, const char *name, size_t n) {
       contiguous_vector(tensor, name, n, Element::float32, "float32").data);
 }
 
+const float *float32_vector(py::handle tensor, const char *name, size_t *n) {
+  const Tensor view = read(tensor, name);
+  if (view.element != Element::float32 || view.ndim != 1 ||
+      (view.shape[0] > 1 && view.stride[0] != 1))
+    refuse(tensor, name, "a contiguous float32 tensor [T]");
+  *n = view.shape[0];
+  return reinterpret_cast<const float *>(view.data);
+}
+
 float *float32_output(py::handle tensor, const char *name, size_t n) {
   return reinterpret_cast<float *>(
       contiguous_vector(tensor, name, n, Element::float32, "float32").data);
@@ -184,6 +193,25 @@ ElementMask element_mask(py::handle tensor, const char *name, Shape shape) {
     refuse(tensor, name,
            "a bool tensor " + text(shape) + " with neighbouring columns side by side");
   return {reinterpret_cast<const uint8_t *>(view.data), view.stride[0]};
+}
+
+uint8_t *mask_output(py::handle tensor, const char *name, Shape shape) {
+  const Tensor view = read(tensor, name);
+  if (view.element != Element::boolean || view.ndim != 2 || view.shape[0] != shape.rows ||
+      view.shape[1] != shape.columns ||
+      (view.elements > 1 &&
+       ((shape.columns > 1 && view.stride[1] != 1) ||
+        (shape.rows > 1 && view.stride[0] != static_cast<ptrdiff_t>(shape.columns)))))
+    refuse(tensor, name, "a contiguous bool tensor " + text(shape));
+  return reinterpret_cast<uint8_t *>(view.data);
+}
+
+const int64_t *int64_vector(py::handle tensor, const char *name, size_t n, ptrdiff_t *stride) {
+  const Tensor view = read(tensor, name);
+  if (view.element != Element::int64 || view.ndim != 1 || view.shape[0] != n)
+    refuse(tensor, name, "an int64 tensor [" + std::to_string(n) + "]");
+  *stride = view.stride[0];
+  return reinterpret_cast<const int64_t *>(view.data);
 }
 
 Draw draw(py::handle tensor) {

@@ -28,13 +28,18 @@ Output output_like(py::handle tensor, const char *name, Shape shape);
 /// A contiguous floating tensor of any shape, as [elements].
 Output flat_output(py::handle tensor, const char *name, size_t *elements);
 
-/// A contiguous float32 tensor [n].
+/// A contiguous float32 tensor [n]; with a pointer, n is what it has.
 const float *float32_vector(py::handle tensor, const char *name, size_t n);
+const float *float32_vector(py::handle tensor, const char *name, size_t *n);
 float *float32_output(py::handle tensor, const char *name, size_t n);
 /// A float32 tensor [rows] of any stride.
 PerRow per_row(py::handle tensor, const char *name, size_t rows);
 /// A bool tensor [B, D] with neighbouring columns side by side.
 ElementMask element_mask(py::handle tensor, const char *name, Shape shape);
+/// A contiguous one to be written.
+uint8_t *mask_output(py::handle tensor, const char *name, Shape shape);
+/// An int64 tensor [n] of any stride.
+const int64_t *int64_vector(py::handle tensor, const char *name, size_t n, ptrdiff_t *stride);
 /// An int64 tensor [2]: seed and offset.
 Draw draw(py::handle tensor);
 

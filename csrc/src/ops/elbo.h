@@ -13,12 +13,12 @@ struct Elbo {
   float *total, *kl; // [rows]
 };
 struct ElboBackward {
-  PerRow grad_total, grad_reconstruction, grad_kl;
-  ReconstructionLoss reconstruction;
+  ReconstructionLossBackward reconstruction; // holds the gradients of total and reconstruction
+  PerRow grad_kl;
   Input mu, logvar;
   size_t latent;
   float beta;
-  Output grad_y, grad_mu, grad_logvar;
+  Output grad_mu, grad_logvar;
 };
 struct ElboTable {
   void (*forward)(const Elbo &, Span);

@@ -31,11 +31,7 @@ struct AbsoluteErrorLoss { // |d|
   static constexpr float scale = 1.0f;
   explicit AbsoluteErrorLoss(const ReconstructionLoss &) {}
   Term term(Vec x, Vec y, Vec) const { return {abs(y - x), set(1.0f)}; }
-  Gradient gradient(Vec g, Vec x, Vec y, Vec) const {
-    const Vec d = y - x; // whose sign is d itself where d is 0 or NaN
-    const Vec sign = select(less(zero(), abs(d)), copysign(set(1.0f), d), d);
-    return {g * sign, zero()};
-  }
+  Gradient gradient(Vec g, Vec x, Vec y, Vec) const { return {g * sign(y - x), zero()}; }
 };
 
 struct HuberLoss { // 1/2 d^2 for |d| <= delta, delta (|d| - delta / 2) beyond

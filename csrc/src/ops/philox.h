@@ -50,85 +50,140 @@ template <int G> inline void philox(Block (&c)[G], const PhiloxKeys &keys) {
 inline Block counters(uint64_t block) {
   const IVec first = uset(static_cast<uint32_t>(block));
   const IVec low = first + group_of_lane();
-  const IVec high = uset(static_cast<uint32_t>(block >> 32)) + carry(low, first);
+  const IVec high = uset(static_cast<uint32_t>(block >> 32)) + less_unsigned(low, first);
   return {{low, high, iset(0), iset(0)}};
 }
 
-// ---- Words to normals
+// ---- Words to normals, N vectors in step
+//
+// The polynomials are chains of dependent fma. One vector after another, a core finds too few
+// independent operations ahead (a third slower on Zen 3); N at a time they stand side by side.
 
-/// ln u for a normal u > 0: u = 2^e (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)).
-inline Vec log_unit(Vec u) {
-  const IVec b = bits(u);
-  const IVec exponent = shift_right<23>(b - iset(0x3f3504f3));
-  const Vec e = to_float(exponent);
-  const Vec f = from_bits(b - shift_left<23>(exponent)) - set(1.0f);
-  const Vec f2 = f * f;
-  Vec p = set(0x1.24d1fep-4f);
-  p = fma(p, f, set(-0x1.d9f82p-4f));
-  p = fma(p, f, set(0x1.ddacf6p-4f));
-  p = fma(p, f, set(-0x1.fc5afep-4f));
-  p = fma(p, f, set(0x1.23d65ep-3f));
-  p = fma(p, f, set(-0x1.555ed8p-3f));
-  p = fma(p, f, set(0x1.999d52p-3f));
-  p = fma(p, f, set(-0x1.fffff2p-3f));
-  p = fma(p, f, set(0x1.555554p-2f));
-  const Vec l = fma(f2 * f, p, fma(e, set(-2.12194440e-4f), set(-0.5f) * f2));
-  return fma(e, set(0.693359375f), l + f);
+/// u = ln u for a normal u > 0: u = 2^e (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)).
+template <int N> inline void log_unit(Vec (&u)[N]) {
+  Vec e[N], f[N], p[N];
+#pragma GCC unroll 16
+  for (int k = 0; k < N; ++k) {
+    const IVec b = bits(u[k]);
+    const IVec exponent = shift_right<23>(b - iset(0x3f3504f3));
+    e[k] = to_float(exponent);
+    f[k] = from_bits(b - shift_left<23>(exponent)) - set(1.0f);
+    p[k] = set(0x1.24d1fep-4f);
+  }
+  const auto horner = [&](float coefficient) {
+#pragma GCC unroll 16
+    for (int k = 0; k < N; ++k)
+      p[k] = fma(p[k], f[k], set(coefficient));
+  };
+  horner(-0x1.d9f82p-4f);
+  horner(0x1.ddacf6p-4f);
+  horner(-0x1.fc5afep-4f);
+  horner(0x1.23d65ep-3f);
+  horner(-0x1.555ed8p-3f);
+  horner(0x1.999d52p-3f);
+  horner(-0x1.fffff2p-3f);
+  horner(0x1.555554p-2f);
+#pragma GCC unroll 16
+  for (int k = 0; k < N; ++k) {
+    const Vec f2 = f[k] * f[k];
+    const Vec tail = fma(e[k], set(-2.12194440e-4f), set(-0.5f) * f2);
+    u[k] = fma(e[k], set(0.693359375f), fma(f2 * f[k], p[k], tail) + f[k]);
+  }
 }
 
-struct SinCos {
-  Vec sin, cos;
-};
-/// Of the angle 2 pi word / 2^32: the quarter turn comes from the upper bits, exactly.
-inline SinCos sincos_turn(IVec word) {
-  const IVec quarter = shift_right_logical<30>(word + uset(1u << 29));
-  const Vec t = to_float(word - shift_left<30>(quarter)) * set(0x1p-30f);
-  const Vec t2 = t * t;
-  Vec s = set(-0x1.2d9b7cp-8f);
-  s = fma(s, t2, set(0x1.465ec4p-4f));
-  s = fma(s, t2, set(-0x1.4abbbap-1f));
-  s = fma(s, t2, set(0x1.921fb6p+0f));
-  s = s * t;
-  Vec c = set(0x1.d9c326p-11f);
-  c = fma(c, t2, set(-0x1.55c57ap-6f));
-  c = fma(c, t2, set(0x1.03c1dcp-2f));
-  c = fma(c, t2, set(-0x1.3bd3ccp+0f));
-  c = fma(c, t2, set(1.0f));
-  const Mask swap = negative(shift_left<31>(quarter));
-  const IVec cos_sign = shift_left<30>((quarter + iset(1)) & iset(2));
-  const IVec sin_sign = shift_left<30>(quarter & iset(2));
-  return {from_bits(bits(select(swap, c, s)) ^ sin_sign),
-          from_bits(bits(select(swap, s, c)) ^ cos_sign)};
+/// Of the angles 2 pi word / 2^32: the quarter turn comes from the upper bits, exactly.
+template <int N> inline void sincos_turn(const IVec (&word)[N], Vec (&sin)[N], Vec (&cos)[N]) {
+  IVec quarter[N];
+  Vec t[N], t2[N], s[N], c[N];
+#pragma GCC unroll 16
+  for (int k = 0; k < N; ++k) {
+    quarter[k] = shift_right_logical<30>(word[k] + uset(1u << 29));
+    t[k] = to_float(word[k] - shift_left<30>(quarter[k])) * set(0x1p-30f);
+    t2[k] = t[k] * t[k];
+    s[k] = set(-0x1.2d9b7cp-8f);
+    c[k] = set(0x1.d9c326p-11f);
+  }
+  const auto horner = [&](Vec(&p)[N], float coefficient) {
+#pragma GCC unroll 16
+    for (int k = 0; k < N; ++k)
+      p[k] = fma(p[k], t2[k], set(coefficient));
+  };
+  horner(s, 0x1.465ec4p-4f);
+  horner(s, -0x1.4abbbap-1f);
+  horner(s, 0x1.921fb6p+0f);
+  horner(c, -0x1.55c57ap-6f);
+  horner(c, 0x1.03c1dcp-2f);
+  horner(c, -0x1.3bd3ccp+0f);
+  horner(c, 1.0f);
+#pragma GCC unroll 16
+  for (int k = 0; k < N; ++k) {
+    s[k] = s[k] * t[k];
+    const Mask swap = negative(shift_left<31>(quarter[k]));
+    const IVec cos_sign = shift_left<30>((quarter[k] + iset(1)) & iset(2));
+    const IVec sin_sign = shift_left<30>(quarter[k] & iset(2));
+    sin[k] = from_bits(bits(select(swap, c[k], s[k])) ^ sin_sign);
+    cos[k] = from_bits(bits(select(swap, s[k], c[k])) ^ cos_sign);
+  }
 }
 
-/// Two words to two normals.
-inline void box_muller(IVec radius_word, IVec angle_word, Vec *normals) {
-  const Vec u = fma(unsigned_to_float(radius_word), set(0x1p-32f), set(0x1p-33f));
-  const Vec radius = sqrt(set(-2.0f) * log_unit(u));
-  const SinCos turn = sincos_turn(angle_word);
-  normals[0] = radius * turn.cos;
-  normals[1] = radius * turn.sin;
+/// Two words to two normals: first[k] and second[k] from radius_word[k] and angle_word[k].
+template <int N>
+inline void box_muller(const IVec (&radius_word)[N], const IVec (&angle_word)[N], Vec (&first)[N],
+                       Vec (&second)[N]) {
+  Vec radius[N];
+#pragma GCC unroll 16
+  for (int k = 0; k < N; ++k)
+    radius[k] = fma(unsigned_to_float(radius_word[k]), set(0x1p-32f), set(0x1p-33f));
+  log_unit(radius);
+#pragma GCC unroll 16
+  for (int k = 0; k < N; ++k)
+    radius[k] = sqrt(set(-2.0f) * radius[k]);
+  Vec sin[N], cos[N];
+  sincos_turn(angle_word, sin, cos);
+#pragma GCC unroll 16
+  for (int k = 0; k < N; ++k) {
+    first[k] = radius[k] * cos[k];
+    second[k] = radius[k] * sin[k];
+  }
 }
 
 // ---- Many normals
 
-/// Blocks made at once, and their normals.
+/// Vectors of blocks made at once, their blocks, and their normals. Four of 8 lanes spill a few
+/// registers and are faster than three all the same.
+#if defined(VAEL_ISA_AVX512)
 constexpr int noise_groups = 2;
+#elif defined(VAEL_ISA_AVX2)
+constexpr int noise_groups = 4;
+#else
+constexpr int noise_groups = 1;
+#endif
 constexpr int noise_blocks = noise_groups * Vec::lanes;
 constexpr int noise_step = 4 * noise_blocks;
 
-/// The noise_step normals of the blocks from `block` on.
-inline void make_normals(uint64_t block, const PhiloxKeys &keys, float *out) {
-  Block c[noise_groups];
+inline void make_blocks(uint64_t block, const PhiloxKeys &keys, Block (&c)[noise_groups]) {
 #pragma GCC unroll 16
   for (int g = 0; g < noise_groups; ++g)
     c[g] = counters(block + static_cast<uint64_t>(g * Vec::lanes));
   philox(c, keys);
+}
+
+/// The noise_step normals of the blocks from `block` on.
+inline void make_normals(uint64_t block, const PhiloxKeys &keys, float *out) {
+  Block c[noise_groups];
+  make_blocks(block, keys, c);
+  constexpr int pairs = 2 * noise_groups;
+  IVec radius[pairs], angle[pairs];
+#pragma GCC unroll 16
+  for (int k = 0; k < pairs; ++k) {
+    radius[k] = c[k / 2].w[2 * (k % 2)];
+    angle[k] = c[k / 2].w[2 * (k % 2) + 1];
+  }
+  Vec first[pairs], second[pairs];
+  box_muller(radius, angle, first, second);
 #pragma GCC unroll 16
   for (int g = 0; g < noise_groups; ++g) {
-    Vec normals[4];
-    box_muller(c[g].w[0], c[g].w[1], normals);
-    box_muller(c[g].w[2], c[g].w[3], normals + 2);
+    Vec normals[4] = {first[2 * g], second[2 * g], first[2 * g + 1], second[2 * g + 1]};
     interleave4(normals);
 #pragma GCC unroll 16
     for (int k = 0; k < 4; ++k)
@@ -136,39 +191,52 @@ inline void make_normals(uint64_t block, const PhiloxKeys &keys, float *out) {
   }
 }
 
-/// The normals of a draw in ascending order, made a tile ahead in L1: rows need not begin where a
-/// block does.
-class Noise {
+/// What make(i, out) writes for noise_step elements from i on (a multiple of 4), as one sequence:
+/// made a tile ahead in L1, because rows need not begin where a block does.
+template <class Make> class Stream {
 public:
   /// Elements before `end` may be asked for.
-  Noise(const Draw &draw, uint64_t end) : keys_(draw.seed), offset_(draw.offset), end_(end) {}
+  Stream(const Make &make, uint64_t end) : make_(make), end_(end) {}
 
   /// Elements i .. i + n - 1, valid until the next call; i never decreases, n <= chunk_size.
   const float *at(uint64_t i, int n) {
     if (i + static_cast<uint64_t>(n) > made_)
-      make(i);
+      advance(i);
     return tile_ + (i - first_);
   }
 
 private:
-  void make(uint64_t i) {
+  void advance(uint64_t i) {
     const uint64_t first = i & ~uint64_t{3};
-    uint64_t next = first; // what is made already is moved, not made twice
-    if (made_ > first) {
+    uint64_t next = first;
+    if (made_ > first) { // what is made already is moved, not made twice
       memmove(tile_, tile_ + (first - first_), (made_ - first) * sizeof(float));
       next = made_;
     }
     first_ = first;
     const uint64_t stop = end_ - next < ahead ? end_ : next + ahead;
     for (; next < stop; next += noise_step)
-      make_normals(offset_ + next / 4, keys_, tile_ + (next - first));
+      make_(next, tile_ + (next - first));
     made_ = next;
   }
 
   static constexpr int ahead = 1024;
-  PhiloxKeys keys_;
-  uint64_t offset_, end_, first_ = 0, made_ = 0; // the tile holds elements first_ .. made_ - 1
+  Make make_;
+  uint64_t end_, first_ = 0, made_ = 0; // the tile holds elements first_ .. made_ - 1
   alignas(64) float tile_[chunk_size + ahead + noise_step];
+};
+
+struct MakeNormals {
+  PhiloxKeys keys;
+  uint64_t offset;
+  explicit MakeNormals(const Draw &draw) : keys(draw.seed), offset(draw.offset) {}
+  void operator()(uint64_t i, float *out) const { make_normals(offset + i / 4, keys, out); }
+};
+
+/// The normals of a draw.
+class Noise : public Stream<MakeNormals> {
+public:
+  Noise(const Draw &draw, uint64_t end) : Stream(MakeNormals(draw), end) {}
 };
 
 } // namespace vael::VAEL_ISA

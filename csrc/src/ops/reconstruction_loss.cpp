@@ -21,7 +21,8 @@ void backward(const ReconstructionLossBackward &op, Span rows) {
     LossRows<Kind, featured> in(op.loss);
     RowWriter grad_y(op.grad_y), grad_logvar(op.grad_y);
     for (size_t row = rows.begin; row < rows.end; ++row)
-      in.gradient(row, op.grad_loss[row], grad_y, grad_logvar);
+      in.gradient(row, op.grad_loss[row] + (op.grad_total.data ? op.grad_total[row] : 0.0f), grad_y,
+                  grad_logvar);
   });
 }
 

@@ -18,6 +18,7 @@ struct ReconstructionLoss {
 };
 struct ReconstructionLossBackward {
   PerRow grad_loss;
+  PerRow grad_total; // added to it where an elbo holds the loss, else its data are null
   ReconstructionLoss loss;
   Output grad_y;
 };

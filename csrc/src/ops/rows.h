@@ -25,6 +25,7 @@ struct AllLanes {
   Vec load(const float *p) const { return vael::VAEL_ISA::load(p); }
   void store(float *p, Vec a) const { vael::VAEL_ISA::store(p, a); }
   Mask load_mask(const uint8_t *p) const { return vael::VAEL_ISA::load_mask(p); }
+  void store_bytes(uint8_t *p, IVec a) const { vael::VAEL_ISA::store_bytes(p, a); }
   /// `a` where the lane takes part, else `b`.
   Vec keep(Vec a, Vec) const { return a; }
 };
@@ -37,6 +38,11 @@ struct FirstLanes {
     uint8_t bytes[Vec::lanes] = {};
     memcpy(bytes, p, static_cast<size_t>(count));
     return vael::VAEL_ISA::load_mask(bytes);
+  }
+  void store_bytes(uint8_t *p, IVec a) const {
+    uint8_t bytes[Vec::lanes];
+    vael::VAEL_ISA::store_bytes(bytes, a);
+    memcpy(p, bytes, static_cast<size_t>(count));
   }
   Vec keep(Vec a, Vec b) const { return select(first_mask(count), a, b); }
 };

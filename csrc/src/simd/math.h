@@ -60,6 +60,9 @@ inline Vec expm1(Vec x) {
   return select(less(abs(tiny), set(0x1p-25f)), tiny, result);
 }
 
+/// -1, 0 or 1; NaN for NaN.
+inline Vec sign(Vec x) { return select(less(zero(), abs(x)), copysign(set(1.0f), x), x); }
+
 /// 1 / (1 + e^-x), within 3 ulp. By e^-|x|, which cannot overflow.
 inline Vec sigmoid(Vec x) {
   const Vec t = exp(zero() - abs(x));

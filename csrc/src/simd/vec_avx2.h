@@ -110,10 +110,16 @@ inline IVec operator^(IVec a, IVec b) { return {_mm256_xor_si256(a.v, b.v)}; }
 inline IVec operator&(IVec a, IVec b) { return {_mm256_and_si256(a.v, b.v)}; }
 /// True where a lane is negative.
 inline Mask negative(IVec a) { return {_mm256_castsi256_ps(a.v)}; }
-/// 1 where sum = a + b (unsigned) wrapped around, else 0.
-inline IVec carry(IVec sum, IVec a) {
-  const __m256i no_wrap = _mm256_cmpeq_epi32(_mm256_max_epu32(sum.v, a.v), sum.v);
-  return {_mm256_add_epi32(no_wrap, _mm256_set1_epi32(1))};
+/// 1 where a < b, taken as unsigned, else 0.
+inline IVec less_unsigned(IVec a, IVec b) {
+  const __m256i not_less = _mm256_cmpeq_epi32(_mm256_max_epu32(a.v, b.v), a.v);
+  return {_mm256_add_epi32(not_less, _mm256_set1_epi32(1))};
+}
+/// Lanes 0 .. 255 as bytes.
+inline void store_bytes(uint8_t *p, IVec a) {
+  const __m128i halves =
+      _mm_packs_epi32(_mm256_castsi256_si128(a.v), _mm256_extracti128_si256(a.v, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i *>(p), _mm_packus_epi16(halves, halves));
 }
 /// The 64-bit product of unsigned lanes.
 struct Wide {

@@ -92,9 +92,13 @@ inline IVec operator^(IVec a, IVec b) { return {_mm512_xor_si512(a.v, b.v)}; }
 inline IVec operator&(IVec a, IVec b) { return {_mm512_and_si512(a.v, b.v)}; }
 /// True where a lane is negative.
 inline Mask negative(IVec a) { return {_mm512_movepi32_mask(a.v)}; }
-/// 1 where sum = a + b (unsigned) wrapped around, else 0.
-inline IVec carry(IVec sum, IVec a) {
-  return {_mm512_maskz_set1_epi32(_mm512_cmplt_epu32_mask(sum.v, a.v), 1)};
+/// 1 where a < b, taken as unsigned, else 0.
+inline IVec less_unsigned(IVec a, IVec b) {
+  return {_mm512_maskz_set1_epi32(_mm512_cmplt_epu32_mask(a.v, b.v), 1)};
+}
+/// Lanes 0 .. 255 as bytes.
+inline void store_bytes(uint8_t *p, IVec a) {
+  _mm_storeu_si128(reinterpret_cast<__m128i *>(p), _mm512_cvtepi32_epi8(a.v));
 }
 /// The 64-bit product of unsigned lanes.
 struct Wide {

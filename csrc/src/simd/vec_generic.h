@@ -187,12 +187,17 @@ inline Mask negative(IVec a) {
     r.m[i] = a.v[i] >> 31;
   return r;
 }
-/// 1 where sum = a + b (unsigned) wrapped around, else 0.
-inline IVec carry(IVec sum, IVec a) {
+/// 1 where a < b, taken as unsigned, else 0.
+inline IVec less_unsigned(IVec a, IVec b) {
   IVec r;
   for (int i = 0; i < 4; ++i)
-    r.v[i] = sum.v[i] < a.v[i];
+    r.v[i] = a.v[i] < b.v[i];
   return r;
+}
+/// Lanes 0 .. 255 as bytes.
+inline void store_bytes(uint8_t *p, IVec a) {
+  for (int i = 0; i < 4; ++i)
+    p[i] = static_cast<uint8_t>(a.v[i]);
 }
 /// The 64-bit product of unsigned lanes.
 struct Wide {
