@@ -17,12 +17,14 @@ EAGER, COMPILED, GRAPH = "torch eager", "torch.compile", "torch.compile, CUDA gr
 
 def timed(workload: Workload, compiled: bool, rounds: int, seconds: float) -> dict[str, Any]:
     """The workload as JSON: see `race.race`."""
-    with as_one_writes_it():
-        rivals = [_checked(each, workload) for each in _rivals(workload, compiled)]
+    expected = workload.expected()
     ours = Entry(OURS, "fused", workload.call(workload.ours))
-    entries = [_checked(ours, workload), *rivals]
-    finish = torch.cuda.synchronize if workload.device.type == "cuda" else None
+    entries = [_checked(ours, workload, expected)]
+    finish = None
     with as_one_writes_it():
+        entries += [_checked(each, workload, expected) for each in _rivals(workload, compiled)]
+        if workload.device.type == "cuda":
+            finish = torch.cuda.synchronize
         found = race(entries, 1, 0, machine.NO_PEAK, rounds, seconds, finish)
     return {
         "id": workload.title,
@@ -50,7 +52,7 @@ def _rivals(workload: Workload, compiled: bool) -> Iterator[Entry]:
             yield failed(Entry(name, mode, None), error)
 
 
-def _checked(entry: Entry, workload: Workload) -> Entry:
+def _checked(entry: Entry, workload: Workload, expected: list[Tensor]) -> Entry:
     """The entry with its largest relative error; refused where it leaves the case's tolerance.
 
     Ours is compared in every number. A rival draws other noise: of it, what two calls give alike.
@@ -60,8 +62,6 @@ def _checked(entry: Entry, workload: Workload) -> Entry:
     try:
         first = [each.detach().clone() for each in entry.call()]
         second = [each.detach().clone() for each in entry.call()]
-        with _contract():
-            expected = workload.expected()
     except Exception as error:
         return failed(entry, error)
     worst = 0.0

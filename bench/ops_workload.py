@@ -1,4 +1,4 @@
-"""One call of an op in one direction or both: how ours, plain torch and the reference compute it."""
+"""One call of an op, forward or both ways: by ours, by plain torch and by the reference."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from unittest import mock
 
 import torch
 from torch import Tensor
+
 from vaelocity import ops
 from vaelocity.ops import _noise
 from vaelocity.ops._case import Case
@@ -65,8 +66,10 @@ class Workload:
             return lambda: results(function(**arguments))
         leaves = [arguments[name] for name in self.leaves]
         outputs = [each for each in results(function(**arguments)) if each.is_floating_point()]
-        grads = [torch.full_like(each, 1 / max(1, len(each))) if each.dim() else torch.ones_like(each)
-                 for each in outputs]  # fmt: skip
+        grads = [
+            torch.full_like(each, 1 / max(1, len(each))) if each.dim() else torch.ones_like(each)
+            for each in outputs
+        ]
 
         def both() -> list[Tensor]:
             outputs = [each for each in results(function(**arguments)) if each.is_floating_point()]

@@ -28,7 +28,9 @@ def tensors(results: Any) -> list[Any]:
 def doubled(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The same numbers in float64."""
     return {
-        key: value.double() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+        key: value.double()
+        if isinstance(value, torch.Tensor) and value.is_floating_point()
+        else value
         for key, value in arguments.items()
     }
 
@@ -53,9 +55,7 @@ def close(actual: Any, expected: Any, case: Any) -> None:
     exact = actual.dtype == torch.float32 or case.rtol == 0
     rtol = case.rtol if exact else torch.finfo(actual.dtype).eps
     expected = expected.to(actual.dtype).double()
-    torch.testing.assert_close(
-        actual.double(), expected, rtol=rtol, atol=case.atol, equal_nan=True
-    )
+    torch.testing.assert_close(actual.double(), expected, rtol=rtol, atol=case.atol, equal_nan=True)
 
 
 def saturated(expected: Any) -> Any:
@@ -66,7 +66,7 @@ def saturated(expected: Any) -> Any:
 def backend(request: pytest.FixtureRequest) -> Iterator[str]:
     if DEVICES[request.param] == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    yield request.param
+    return request.param
 
 
 @pytest.mark.parametrize(("name", "case"), CASES, ids=[f"{n}-{c}" for n, c in CASES])

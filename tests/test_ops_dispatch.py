@@ -76,7 +76,7 @@ def test_explain() -> None:
     said = ops.explain("reconstruction_loss", x, MU)
     assert said["cpu"] == "only the reference has the gradient of x"
     assert ops.explain("reparameterize", MU, MU, ops.Rng(0))["cpu"] is None
-    with pytest.raises(ValueError, match="op: expected one of corrupt, .*, got 'kl'"):
+    with pytest.raises(ValueError, match=r"op: expected one of corrupt, .*, got 'kl'"):
         ops.explain("kl", MU)
 
 
@@ -85,7 +85,7 @@ def test_a_forced_backend_that_cannot_serve_says_why() -> None:
         RuntimeError, match=r"gaussian_kl: backend 'cpu' was asked for, but it takes float32, .*64"
     ):
         ops.gaussian_kl(MU.double(), MU.double(), backend="cpu")
-    with pytest.raises(RuntimeError, match="backend 'triton' was asked for, but it takes .* CUDA"):
+    with pytest.raises(RuntimeError, match=r"backend 'triton' was asked for, but it takes .* CUDA"):
         ops.gaussian_kl(MU, MU, backend="triton")
     with pytest.raises(ValueError, match="backend: expected one of cpu, triton, reference, got"):
         ops.gaussian_kl(MU, MU, backend="cuda")
@@ -108,7 +108,8 @@ def test_the_environment_forces_a_backend() -> None:
 def test_triton_is_imported_only_where_it_would_serve() -> None:
     code = (
         "import sys, torch; from vaelocity import ops; m = torch.zeros(2, 3);"
-        "ops.gaussian_kl(m, m); ops.explain('gaussian_kl', m, m); assert 'triton' not in sys.modules"
+        "ops.gaussian_kl(m, m); ops.explain('gaussian_kl', m, m);"
+        "assert 'triton' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

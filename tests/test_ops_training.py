@@ -1,4 +1,4 @@
-"""Training with the kernels and in plain torch from one seed: the same noise, so the same curves."""
+"""Training with the kernels and in plain torch: one seed, the same noise, the same curves."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def test_both_backends_learn_the_same(kind: str, weighted: bool) -> None:
     for backend in (None, "reference"):
         model = getattr(models, kind)(8, latent=2, hidden=(16,), activation="tanh", **options)
         model.fit(
-            x, x_val, epochs=15, batch_size=100, lr=1e-2, seed=3, weight=weight, backend=backend
+            x, x_val, epochs=10, batch_size=100, lr=1e-2, seed=3, weight=weight, backend=backend
         )
         curves[backend] = model.history
     names = {"loss", "val_loss"} | ({"reconstruction", "kl"} if kind == "VAE" else set())
     assert names < set(curves[None])
     for name in names:
         np.testing.assert_allclose(curves[None][name], curves["reference"][name], rtol=2e-3)
-    assert curves[None]["val_loss"][-1] < 0.5 * curves[None]["val_loss"][0]
+    assert curves[None]["val_loss"][-1] < 0.8 * curves[None]["val_loss"][0]
 
 
 def test_a_backend_that_does_not_exist() -> None:
@@ -51,4 +51,3 @@ def test_a_backend_that_cannot_serve_leaves_the_model_as_it_was() -> None:
     with pytest.raises(RuntimeError, match="backend 'triton' was asked for, but it takes"):
         model.fit(rows(50), backend="triton")
     assert not bool(model.fitted)
-

@@ -92,7 +92,7 @@ def _share(function: Callable[..., None], args: tuple[Any, ...], n: int, size: i
 
 def _threads() -> ThreadPoolExecutor:
     """The pool, which grows with torch's number of threads."""
-    global _pool, _pool_threads  # noqa: PLW0603
+    global _pool, _pool_threads
     wanted = torch.get_num_threads() - 1
     if _pool is None or _pool_threads < wanted:
         _pool, _pool_threads = ThreadPoolExecutor(wanted, "vaelocity"), wanted

@@ -34,7 +34,6 @@ def reject(names: Sequence[str], args: Sequence[Any]) -> str | None:
     return None
 
 
-@torch.compiler.assume_constant_result
 def unavailable(name: str) -> str | None:
     """Why there is no kernel of this name, or None: it has been imported."""
     if name not in _reasons:
@@ -44,6 +43,10 @@ def unavailable(name: str) -> str | None:
         except Exception as error:  # whatever goes wrong inside triton is the reason
             _reasons[name] = f"{type(error).__name__}: {error}"
     return _reasons[name]
+
+
+# What torch.compiler.assume_constant_result would do after importing torch._dynamo, for a second.
+unavailable._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def kernel(name: str) -> Callable[..., None]:

@@ -270,7 +270,15 @@ class Model(nn.Module):
         from vaelocity.train import Settings, train
 
         settings = Settings(
-            epochs, batch_size, lr, seed, torch.device(device), progress, patience, checkpoint, backend
+            epochs,
+            batch_size,
+            lr,
+            seed,
+            torch.device(device),
+            progress,
+            patience,
+            checkpoint,
+            backend,
         )
         data = training_data(self.n_features, X, weight, X_val, weight_val)
         if X_val is None and validation_fraction:

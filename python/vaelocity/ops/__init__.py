@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from vaelocity.ops.reparameterize_kl import reparameterize_kl as reparameterize_kl
     from vaelocity.ops.sparsity import sparsity as sparsity
 
-__all__ = ["BACKENDS", "OPS", "Rng", "explain"]  # noqa: PLE0604
+__all__ = ["BACKENDS", "OPS", "Rng", "explain"]
 
 
 def _load() -> None:

@@ -91,9 +91,7 @@ class Gradients:
         found: Result = self._backward.overload(*args)
         return found
 
-    def _by_reference(
-        self, kept: dict[int, Any], grads: Sequence[Tensor]
-    ) -> list[Tensor | None]:
+    def _by_reference(self, kept: dict[int, Any], grads: Sequence[Tensor]) -> list[Tensor | None]:
         """The same gradients, differentiable, by autograd through the reference."""
         args: list[Any] = []
         for i in range(len(self._forward.arguments)):

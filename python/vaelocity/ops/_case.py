@@ -1,4 +1,4 @@
-"""Cases of an op: arguments made from a seed. One list serves tests, benchmark and support table."""
+"""Cases of an op, made from a seed: one list serves tests, benchmark and support table."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ class Maker:
         self.case, self.device = case, torch.device(device)
         self._generator = torch.Generator().manual_seed(zlib.crc32(case.name.encode()))
 
-    def normal(self, b: int, d: int, scale: float = 1.0, dtype: torch.dtype | None = None) -> Tensor:
+    def normal(
+        self, b: int, d: int, scale: float = 1.0, dtype: torch.dtype | None = None
+    ) -> Tensor:
         """[b, d] from N(0, scale^2), in the case's dtype unless another is given."""
         return self.given(scale * torch.randn(b, d, generator=self._generator), dtype)
 

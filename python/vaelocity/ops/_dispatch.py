@@ -52,8 +52,7 @@ def choose(
 def rejection(
     backend: str, names: Sequence[str], gradients: Gradients | None, args: Sequence[Any]
 ) -> str | None:
-    """Why this backend cannot take the call, or None. Raises ValueError if there is none so called.
-    """
+    """Why this backend cannot take the call, or None. ValueError if there is none so called."""
     if backend not in BACKENDS:
         raise ValueError(f"backend: expected one of {', '.join(BACKENDS)}, got {backend!r}")
     if backend == "reference":

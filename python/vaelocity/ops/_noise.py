@@ -44,8 +44,7 @@ def normal(shape: Sequence[int], draw: Tensor, dtype: torch.dtype = torch.float3
 
 
 def words(draw: Tensor, blocks: int, skip: int = 0) -> Tensor:
-    """The Philox words of `blocks` blocks after the first `skip`: int64 [blocks, 4], 0 to 2^32 - 1.
-    """
+    """The words of `blocks` blocks after the first `skip`: int64 [blocks, 4], below 2^32."""
     block = draw[1] + skip + torch.arange(blocks, device=draw.device)
     zero = torch.zeros_like(block)
     return torch.stack(

@@ -16,7 +16,12 @@ from vaelocity.ops.rng import Rng
 
 
 def corrupt(
-    x: Tensor, rng: Rng | Tensor, noise: float = 0.0, drop: float = 0.0, *, backend: str | None = None
+    x: Tensor,
+    rng: Rng | Tensor,
+    noise: float = 0.0,
+    drop: float = 0.0,
+    *,
+    backend: str | None = None,
 ) -> tuple[Tensor, Tensor]:
     """(x + noise * eps where kept, 0 where dropped; kept), eps ~ N(0, 1).
 
@@ -70,9 +75,7 @@ OP = Op(
 )
 
 
-def example(
-    maker: Maker, b: int, d: int, noise: float = 0.3, drop: float = 0.4
-) -> dict[str, Any]:
+def example(maker: Maker, b: int, d: int, noise: float = 0.3, drop: float = 0.4) -> dict[str, Any]:
     return {"x": maker.normal(b, d), "rng": maker.draw(), "noise": noise, "drop": drop}
 
 

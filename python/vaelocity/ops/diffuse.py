@@ -37,10 +37,12 @@ def diffuse(
     """
     x2 = _check.rows(x0, "x0")
     if not isinstance(t, Tensor) or t.dtype != torch.int64 or t.shape != x0.shape[:1]:
-        raise TypeError(
-            f"t: expected an int64 tensor [{x0.shape[0]}], got {_check.described(t)}"
-        )
-    if not isinstance(alpha_bar, Tensor) or not alpha_bar.is_floating_point() or alpha_bar.dim() != 1:
+        raise TypeError(f"t: expected an int64 tensor [{x0.shape[0]}], got {_check.described(t)}")
+    if (
+        not isinstance(alpha_bar, Tensor)
+        or not alpha_bar.is_floating_point()
+        or alpha_bar.dim() != 1
+    ):
         raise TypeError(
             f"alpha_bar: expected a floating tensor [T], got {_check.described(alpha_bar)}"
         )
