@@ -32,8 +32,8 @@ def diffuse(
     Returns:
         x_t, of x0's shape and dtype. The gradient of alpha_bar needs the reference.
 
-    Raises: TypeError, ValueError for other arguments; IndexError for a step out of range, on the
-        CPU; RuntimeError if the backend cannot serve.
+    Raises: TypeError, ValueError for other arguments; ValueError (the reference: IndexError) for a
+        step out of range, on the CPU; RuntimeError if the backend cannot serve.
     """
     x2 = _check.rows(x0, "x0")
     if not isinstance(t, Tensor) or t.dtype != torch.int64 or t.shape != x0.shape[:1]:

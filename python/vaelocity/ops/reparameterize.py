@@ -64,7 +64,7 @@ def example(maker: Maker, b: int, d: int) -> dict[str, Tensor]:
 def _edges(maker: Maker) -> dict[str, Tensor]:
     values = [-88, 88, -200, 200, torch.inf, -torch.inf, torch.nan]
     mu = maker.given([[1.0] * 7, [torch.nan] * 7, [torch.inf] * 7])
-    return {"mu": mu, "logvar": maker.given([values] * 3), "rng": maker.draw()}
+    return {"mu": mu, "logvar": maker.given([values, values, [0.0] * 7]), "rng": maker.draw()}
 
 
 CASES = (*standard(example), Case("edges", _edges))
