@@ -30,7 +30,8 @@ IN = ["1", pytest.param("0", marks=[gpu, needs_cuda])]
 def test_checks(interpret: str) -> None:
     found = subprocess.run(
         [
-            *(sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider"),
+            *(sys.executable, "-m", "pytest", "-q", "--tb=short", "--noconftest"),
+            *("-p", "no:cacheprovider"),
             *("-o", "python_files=check_*.py", "-o", f"pythonpath={CHECKS}"),
             # NumPy warns where the interpreter makes inf and NaN on purpose.
             *("-W", "ignore::RuntimeWarning", str(CHECKS)),

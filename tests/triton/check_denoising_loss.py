@@ -5,6 +5,7 @@ from __future__ import annotations
 import noise
 import torch
 from checking import (
+    assert_close,
     assert_elements,
     assert_sums,
     call,
@@ -40,3 +41,13 @@ def test_what_is_not_finite():
     prediction = laid_out([[NAN, 0], [-INF, 0], [1e30, 0]], torch.float32)
     (loss,) = call(denoising_loss, prediction, draw(), outputs=[([3], torch.float32)])
     assert_sums(loss, torch.tensor([NAN, NAN, LARGEST], dtype=torch.float64), 2)
+
+
+def test_a_row_that_ends_behind_its_last_part():
+    """4095 columns fit in one part of 4096, but not where the row begins inside a Philox block."""
+    prediction = normal(2, 4095, torch.float32)
+    (loss,) = call(denoising_loss, prediction, draw(), outputs=[([2], torch.float32)])
+    d = prediction.cpu().double() - noise.normals(draw(), 2, 4095)
+    # Within the last element's term, which is what would be missing.
+    assert (0.5 * d[1, -3:] ** 2).sum() > 0.01
+    assert_close(loss, 0.5 * (d**2).sum(1), 0.005)

@@ -101,6 +101,15 @@ def test_a_weight_that_is_not_finite_counts():
     assert loss.isnan().all()
 
 
+def test_a_weight_that_is_masked_out_does_not_count():
+    x, y = example("squared_error", 3, 2, torch.float32, "dense")
+    weight = torch.tensor([1.0, NAN], device=x.device)
+    mask = torch.tensor([[True, False]], device=x.device).expand(3, 2)
+    args = x, y, "squared_error", DELTA, mask, weight
+    (loss,) = call(reconstruction_loss, *args, outputs=[([3], torch.float32)])
+    assert_sums(loss, losses.formula(exact(x), exact(y), "squared_error", mask, weight), 2)
+
+
 def test_a_sharp_normal_far_away_is_no_nan():
     """(x - mean)^2 overflows and exp(-logvar) is 0, their product is neither."""
     x, y = laid_out([[1e20]], torch.float32), laid_out([[0, 180]], torch.float32)
