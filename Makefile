@@ -51,6 +51,8 @@ format: .venv/lint
 
 bench: .venv/bench
 	$(BIN)/python bench/bench_score.py
+	$(BIN)/python bench/bench_ops.py
+	$(BIN)/python bench/bench_fit.py
 
 wheel: .venv/made
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
