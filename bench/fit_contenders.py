@@ -1,8 +1,8 @@
 """Ways to train the same network: ours, a plain loop, the same compiled, and PyOD as shipped.
 
 Each is built for rows [n, D], kind "Autoencoder" or "VAE" and a batch size, and gives a function
-that trains for EPOCHS epochs more. All but PyOD take the same steps: Adam with one learning rate over
-standardised rows in random order, network D-64-32-16-32-64-D with relu.
+that trains for EPOCHS epochs more. All but PyOD take the same steps: Adam with one learning rate,
+over standardised rows in random order, network D-64-32-16-32-64-D with relu.
 """
 
 from __future__ import annotations
