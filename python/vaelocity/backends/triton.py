@@ -57,7 +57,7 @@ def kernel(name: str) -> Callable[..., None]:
         if not args[-1].is_cuda:
             function(*args)
             return
-        with torch.cuda.device_of(args[-1]):
+        with torch.cuda.device(args[-1].device):
             function(*args)
 
     return launch

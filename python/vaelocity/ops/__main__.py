@@ -11,13 +11,14 @@ from rich.table import Table
 
 from vaelocity.backends import BACKENDS
 from vaelocity.ops import OPS, explain
+from vaelocity.ops._case import Case
 
 
 def support() -> Iterator[tuple[str, str, dict[str, str | None]]]:
     """(op, dtype, what every backend says) for the dtypes of an op's cases and float64."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     for name, module in sorted(OPS.items()):
-        first = {}
+        first: dict[torch.dtype, Case] = {}
         for case in module.CASES:
             first.setdefault(case.dtype, case)
         for dtype, case in first.items():

@@ -93,11 +93,9 @@ class Gradients:
 
     def _by_reference(self, kept: dict[int, Any], grads: Sequence[Tensor]) -> list[Tensor | None]:
         """The same gradients, differentiable, by autograd through the reference."""
-        args: list[Any] = []
-        for i in range(len(self._forward.arguments)):
-            # What backward does not take has no influence: any value of the right shape will do.
-            missing = torch.zeros_like(grads[0]) if i in self._forward.tensors else 0.0
-            args.append(kept.get(i, missing))
+        args = [
+            kept[i] if i in kept else self._stand_in(i, grads[0]) for i in range(self._n_arguments)
+        ]
         for i in self.positions:
             # A view of its own, should one tensor be passed for two arguments.
             args[i] = args[i].view_as(args[i])
@@ -118,6 +116,15 @@ class Gradients:
             found[i] = result
         return found
 
+    def _stand_in(self, i: int, grad: Tensor) -> Any:
+        """For an argument that backward does not take: it has no influence, so that any value of
+        the right shape and type will do. Data that is not taken has the shape of the result."""
+        if i not in self._forward.tensors:
+            return 0.0
+        if self.names[i] == "rng":
+            return grad.new_zeros(2, dtype=torch.int64)
+        return torch.zeros_like(grad)
+
     def _second_order(self, ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
         raise RuntimeError(
             f"{self._backward.name} has no gradient of its own: differentiate "
@@ -135,7 +142,7 @@ def _eager_function(gradients: Gradients) -> Callable[..., Any]:
 
     class Fused(torch.autograd.Function):
         @staticmethod
-        def forward(ctx: Any, backend: str, *args: Any) -> Result:  # type: ignore[override]
+        def forward(ctx: Any, backend: str, *args: Any) -> Result:
             gradients.save(ctx, args)
             ctx.backend = backend
             outputs = forward.run(backend, args)
@@ -146,7 +153,7 @@ def _eager_function(gradients: Gradients) -> Callable[..., Any]:
             return outputs
 
         @staticmethod
-        def backward(ctx: Any, *grads: Tensor) -> Any:  # type: ignore[override]
+        def backward(ctx: Any, *grads: Tensor) -> Any:
             found = gradients.backward(ctx, grads, partial(backward.run, ctx.backend))
             return (None, *found)
 

@@ -12,7 +12,7 @@ from vaelocity.backends import BACKENDS
 
 Result = Tensor | tuple[Tensor, ...]
 
-_LIBRARY = torch.library.Library("vaelocity", "DEF")
+_LIBRARY = torch.library.Library("vaelocity", "DEF")  # type: ignore[no-untyped-call]
 
 
 class Operator:
@@ -34,9 +34,12 @@ class Operator:
         ]
         self.empty = empty
         self._kernels: dict[str, Callable[..., None]] = {}
-        _LIBRARY.define(name + schema, tags=[torch.Tag.pt2_compliant_tag])
+        _LIBRARY.define(  # type: ignore[no-untyped-call]
+            name + schema, tags=[torch.Tag.pt2_compliant_tag]
+        )
         for key, backend in (("CPU", "cpu"), ("CUDA", "triton")):
-            _LIBRARY.impl(name, self._implementation(backend), key)
+            function = self._implementation(backend)
+            _LIBRARY.impl(name, function, key)  # type: ignore[no-untyped-call]
         torch.library.register_fake(f"vaelocity::{name}", empty, lib=_LIBRARY)
         self.overload = getattr(torch.ops.vaelocity, name).default
         BACKENDS["cpu"].unavailable(name)

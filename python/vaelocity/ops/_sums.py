@@ -53,7 +53,7 @@ class _Saturated(torch.autograd.Function):
         pass
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return grad, None
 
 
@@ -61,5 +61,5 @@ class _SaturatedForward(_Saturated):
     """With forward mode, too, which torch.compile refuses to trace."""
 
     @staticmethod
-    def jvp(ctx: Any, total: Tensor, finite: None) -> Tensor:  # type: ignore[override]
+    def jvp(ctx: Any, total: Tensor, finite: None) -> Tensor:
         return total.clone()
