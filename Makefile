@@ -53,6 +53,8 @@ format: .venv/lint
 
 bench: .venv/bench
 	$(BIN)/python bench/bench_score.py
+	$(BIN)/python bench/bench_ops.py
+	$(BIN)/python bench/bench_fit.py
 	$(BIN)/python bench/bench_histogram.py
 	$(BIN)/python bench/bench_stream.py
 
