@@ -34,4 +34,8 @@ def export(
     options.check_output(header)
     text = cpp_header(bundle, kind=kind, namespace=namespace)
     write_atomically(header, text.encode())
-    console.note(f"wrote {header}: {len(text.encode()):,} bytes; compile with -ffp-contract=off")
+    console.out().print(
+        f"wrote {header}: {len(text.encode()):,} bytes; compile with -ffp-contract=off",
+        highlight=False,
+        soft_wrap=True,
+    )
