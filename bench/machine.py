@@ -56,6 +56,10 @@ class Peak:
     why: str
 
 
+NO_PEAK = Peak(None, 0.0, "not asked for")
+"""For races in which nothing is measured against the peak."""
+
+
 def fma_peak(flop: float = 2e8) -> Peak:
     """The loop, compiled for this machine by the C compiler found here."""
     compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)

@@ -140,14 +140,20 @@ def in_blocks(bind: Callable[[Rows], Call], rows: Rows, block: int) -> Call:
 
 
 def race(
-    entries: Sequence[Entry], rows: int, flop: int, peak: Peak, rounds: int, sample_seconds: float
+    entries: Sequence[Entry],
+    rows: int,
+    flop: int,
+    peak: Peak,
+    rounds: int,
+    sample_seconds: float,
+    finish: Call | None = None,
 ) -> list[dict[str, Any]]:
     """The entries of a case as JSON: seconds a call, percent of the peak, how much faster OURS is.
 
     flop: operations a row. The first entry whose name is OURS is what the others are compared with;
-    the peak's loop takes part in every round.
+    the peak's loop takes part in every round. finish: see `Contender`.
     """
-    contenders = {e.key: Contender(e.call) for e in entries if e.call is not None}
+    contenders = {e.key: Contender(e.call, finish=finish) for e in entries if e.call is not None}
     if peak.call is not None:
         contenders[PEAK] = Contender(peak.call)
     seconds = interleave(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from report import ratio_text
+from pages import ratio_text
 
 NETWORK = "59-64-32-16-32-64-59"
 START_SECONDS = 0.3
@@ -25,7 +25,7 @@ def judge(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     for n, peer, ways, factor, name in wanted:
         if case := cases.get(f"{NETWORK}/{n}"):
             rival = _rival(case["entries"], peer, ways)
-            found.append({"name": name, **_speed(case, rival, factor)})
+            found.append({"name": name, **speed(case, rival, factor)})
     start = results["start"]
     found.append(
         {
@@ -53,24 +53,25 @@ def _rival(entries: Sequence[Mapping[str, Any]], peer: str, ways: str) -> Mappin
     return min(timed, key=lambda e: float(e["speedup"]["value"]), default=None)
 
 
-def _speed(
+def speed(
     case: Mapping[str, Any], rival: Mapping[str, Any] | None, factor: float
 ) -> dict[str, Any]:
-    """Met where the whole confidence interval is at least `factor`."""
+    """wanted, measured, met, why: met where the whole confidence interval is at least `factor`."""
     wanted = {"wanted": f">= {factor:g} x"}
     if rival is None:
         return {**wanted, "measured": "nothing to compare with", "met": False, "why": "no peer"}
     met = rival["speedup"]["low"] >= factor
     way = f"{rival['name']}, {rival['way']}"
-    why = way if met else f"{way}; {_bound(case, rival, factor)}"
+    bound = "" if met else _bound(case, rival, factor)
+    why = f"{way}; {bound}" if bound else way
     return {**wanted, "measured": f"{ratio_text(rival['speedup'])} x", "met": met, "why": why}
 
 
 def _bound(case: Mapping[str, Any], rival: Mapping[str, Any], factor: float) -> str:
-    """What a scorer at the peak of the machine would reach."""
+    """What a scorer at the peak of the machine would reach, where that was measured."""
     ours = case["entries"][0]["percent_of_peak"]
     if ours is None:
-        return "the peak of this machine is not known"
+        return ""
     bound = 100 / rival["percent_of_peak"]
     text = f"at 100 % of this core's peak it would be {bound:.2f} x (measured at {ours:.0f} %)"
     return f"out of reach here: {text}" if bound < factor else text

@@ -212,6 +212,59 @@ def test_the_reference_is_the_scorer(
     assert network.flop == 2 * (7 * 5 + 5 * 3) * 2
 
 
+def test_an_op_that_is_wrong_is_refused(module: Callable[[str], ModuleType]) -> None:
+    pytest.importorskip("torch")
+    workload, race = module("ops_workload"), module("ops_race")
+    (right, both) = workload.of_size("gaussian_kl", 8, 4, "cpu")
+    for each in (right, both):
+        ours = race.Entry("vaelocity", "fused", each.call(each.ours))
+        assert race._checked(ours, each, each.expected()).status == "timed"
+    wrong = race.Entry("vaelocity", "fused", lambda: [1.0001 * right.ours(**right.arguments)])
+    found = race._checked(wrong, right, right.expected())
+    assert (found.status, found.call) == ("refused", None)
+    assert "times what is allowed" in found.reason
+
+
+def test_a_rival_draws_its_own_noise_and_is_checked_in_the_rest(
+    module: Callable[[str], ModuleType],
+) -> None:
+    torch = pytest.importorskip("torch")
+    workload, race = module("ops_workload"), module("ops_race")
+    (forward, _) = workload.of_size("reparameterize_kl", 8, 4, "cpu")
+    expected = forward.expected()
+    with workload.as_one_writes_it():
+        call = forward.call(forward.plain)
+        (z, kl), (other, same) = call(), call()
+        found = race._checked(race.Entry("torch eager", "", call), forward, expected)
+    assert torch.equal(kl, same)
+    assert not torch.equal(z, other)
+    assert found.status == "timed"
+    torch.testing.assert_close(forward.call(forward.plain)()[0].double(), expected[0])
+
+
+def test_pages_of_the_ops(module: Callable[[str], ModuleType]) -> None:
+    report = module("ops_report")
+    name = "philox_normal 4096x16, forward"
+    case = {"id": name, "op": "philox_normal", "size": "4096x16", "pass": "forward"}
+    case["entries"] = globals()["case"](3.0)["entries"]
+    whole = {**results(case), "device": "cpu", "quick": False}
+    whole["requirements"] = report.judge(whole)
+    met = {r["name"]: r["met"] for r in whole["requirements"]}
+    assert met == {f"{name}: torch eager": False, f"{name}: torch.compile": False}
+    assert "| 4096x16 | forward | 1 ms | 3.00 [2.97, 3.03] |" in report.markdown(whole)
+
+
+def test_pages_of_training(module: Callable[[str], ModuleType]) -> None:
+    report = module("fit_report")
+    entries = case(11.0)["entries"]
+    entries[1]["name"] = "pyod"
+    one = {"id": "VAE/256", "title": "VAE, batch 256", "rows": 24000, "entries": entries}
+    whole = results(one)
+    whole["requirements"] = report.judge(whole)
+    assert [r["met"] for r in whole["requirements"]] == [True, False]
+    assert "| pyod | 1 ms | 24000 | 11.00 [10.89, 11.11] |" in report.markdown(whole)
+
+
 def test_committed_results_have_the_fields_of_the_page(
     module: Callable[[str], ModuleType],
 ) -> None:
@@ -224,3 +277,15 @@ def test_committed_results_have_the_fields_of_the_page(
         assert read["schema"] == report.SCHEMA
         assert file.with_suffix(".md").read_text() == report.markdown(read)
         assert {"commit", "cpu", "packages", "load_average"} <= read["machine"].keys()
+
+
+@pytest.mark.parametrize("stem", ["ops", "ops-cuda", "fit"])
+def test_committed_pages_are_those_of_their_results(
+    module: Callable[[str], ModuleType], stem: str
+) -> None:
+    pytest.importorskip("torch")
+    report = module(f"{stem.partition('-')[0]}_report")
+    for file in sorted((BENCH / "results").glob(f"*/{stem}.json")):
+        read = json.loads(file.read_text())
+        assert read["schema"] == report.SCHEMA
+        assert file.with_suffix(".md").read_text() == report.markdown(read)

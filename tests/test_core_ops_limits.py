@@ -242,3 +242,25 @@ def test_other_arguments_are_refused_by_name() -> None:
     steps, alpha_bar = torch.tensor([0, 1, 2, -1]), torch.ones(3)
     with pytest.raises(ValueError, match=r"t: expected steps 0 .. 3 - 1, got -1 at row 3"):
         OPS.diffuse(x, steps, alpha_bar, RNG, torch.empty(4, 3), 0, 4)
+
+
+class OldTensor:
+    """What a torch without the DLPack exchange interface shows of a tensor."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.is_cpu, self.dtype, self.shape = tensor.is_cpu, tensor.dtype, tensor.shape
+        self.stride, self.data_ptr = tensor.stride, tensor.data_ptr
+
+
+def test_a_tensor_read_by_its_attributes_is_the_same() -> None:
+    mu, logvar, kl_old, kl_new = (
+        torch.randn(5, 9)[:, 2:],
+        torch.randn(5, 7).half(),
+        sums(5),
+        sums(5),
+    )
+    OPS.gaussian_kl(mu, logvar, kl_new, 0, 5)
+    OPS.gaussian_kl(*map(OldTensor, (mu, logvar, kl_old)), 0, 5)
+    assert torch.equal(kl_old, kl_new)
+    with pytest.raises(ValueError, match=r"kl: expected .*, got torch.float32 of shape \(5, 7\)"):
+        OPS.gaussian_kl(mu, logvar, OldTensor(mu), 0, 5)

@@ -3,7 +3,6 @@ The bits must be those of the instruction sets that run here natively."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,20 +26,6 @@ def arm(tmp_path_factory: pytest.TempPathFactory, qemu: list[str]) -> Path:
     )
 
 
-@pytest.fixture
-def few_bundles(make_bundle: Callable[..., Path]) -> list[Path]:
-    """qemu takes some 7 ns for each fma, so not all of `bundles`."""
-    return [
-        make_bundle([37, 20, 9], activation="relu"),
-        make_bundle([17, 13, 3], gaussian=True, activation="tanh"),
-        make_bundle([1, 1]),
-        make_bundle([17, 5, 2], gaussian=True, activation="gelu"),
-        make_bundle([16, 33, 7], activation="sigmoid"),
-        make_bundle([9, 8, 5], activation="elu"),
-        make_bundle([10, 7, 2], gaussian=True, activation="silu"),
-    ]
-
-
 def hash_of(output: str) -> str:
     return output.rsplit("hash ", 1)[1].strip()
 
@@ -60,6 +45,12 @@ def test_neon_scores_as_this_machine(
     assert hash_of(there) == hash_of(here)
 
 
+def test_neon_computes_the_ops_as_this_machine(arm: Path, qemu: list[str], plain: Path) -> None:
+    there = run(*qemu, arm / "tests" / "cpp" / "test_ops")
+    assert "0 failures" in there
+    assert hash_of(there) == hash_of(run(plain / "tests" / "cpp" / "test_ops"))
+
+
 @pytest.fixture
 def avx512(sanitized: Path) -> Path:
     """A build whose AVX-512 unit runs here, on the processor or on an emulation."""
@@ -71,10 +62,10 @@ def avx512(sanitized: Path) -> Path:
 
 
 def test_avx512_has_the_same_bits_and_reads_no_byte_too_many(
-    avx512: Path, plain: Path, bundles: list[Path]
+    avx512: Path, plain: Path, few_bundles: list[Path]
 ) -> None:
     run(avx512 / "tests" / "cpp" / "test_math_avx512")
-    there = run(avx512 / "tests" / "cpp" / "test_score", *bundles)
-    here = run(plain / "tests" / "cpp" / "test_score", *bundles)
+    there = run(avx512 / "tests" / "cpp" / "test_score", *few_bundles)
+    here = run(plain / "tests" / "cpp" / "test_score", *few_bundles)
     assert "avx512: 0 failures" in there
     assert hash_of(there) == hash_of(here)

@@ -23,6 +23,7 @@ from vaelocity.stream.latency import LatencyHistogram
 from vaelocity.stream.logs import JsonLines, Progress
 from vaelocity.stream.message import Message, decode, encode
 from vaelocity.stream.metrics import serve_metrics
+from vaelocity.stream.reload import Reloader
 from vaelocity.stream.scoring import Scored
 from vaelocity.stream.stats import StreamStats, wilson
 
@@ -492,3 +493,67 @@ def test_the_log_is_json_a_line(capfd: pytest.CaptureFixture[str]) -> None:
     entry = json.loads(err.splitlines()[0])
     assert (entry["level"], entry["message"], entry["events"]) == ("info", "progress", 5)
     assert entry["latency"] == {"p50": None, "p99": None, "p99.9": None}
+
+
+# another model in mid-stream
+
+
+def test_a_new_model_takes_over_between_two_micro_batches(
+    model: StreamScorer, make_bundle: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = make_bundle([D, 5, 2], seed=1)
+    new = StreamScorer(vaelocity.load(path), threshold=1.0, columns=["event"])
+    source = ListSource(messages([10] * 400))
+
+    class Asking(ListSink):
+        def write(self, batch: pa.RecordBatch) -> None:
+            super().write(batch)
+            if len(self.batches) == 3:
+                reloader.request()
+            if len(self.batches) == 4:  # the pump goes on only when the new model is there
+                deadline = time.monotonic() + 20
+                while pump.scorer is model and time.monotonic() < deadline:
+                    time.sleep(0.01)
+
+    sink = Asking()
+    pump = Pump(source, sink, model, rows=10)
+    with Reloader(pump, path, lambda: new) as reloader:
+        pump.run()
+    assert sink.events == list(range(4000))
+    models = [b.schema.metadata[b"vaelocity.fingerprint"].decode() for b in sink.batches]
+    change = models.index(new.scorer.fingerprint)
+    assert 3 <= change <= 12
+    assert models[:change] == [model.scorer.fingerprint] * change
+    assert set(models[change:]) == {new.scorer.fingerprint}
+    for batch in sink.batches[change:]:
+        again = vaelocity.score_batch(
+            new.scorer, batch_of(10, batch.column("event")[0].as_py()), threshold=1.0,
+            columns=["event"],
+        )  # fmt: skip
+        assert batch.equals(again)
+    assert f"model {new.scorer.fingerprint[:12]} in use" in caplog.text
+
+
+def test_a_changed_file_is_seen_and_a_bad_one_changes_nothing(
+    model: StreamScorer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "m.vael"
+    path.write_bytes(b"one")
+    loaded = threading.Event()
+
+    def load() -> StreamScorer:
+        loaded.set()
+        return StreamScorer(vaelocity.load(path))  # not a bundle
+
+    pump = Pump(ListSource([]), ListSink(), model)
+    with Reloader(pump, path, load, watch_seconds=0.01):
+        assert not loaded.wait(0.2)
+        path.write_bytes(b"another")
+        assert loaded.wait(10)
+    assert pump.scorer is model
+    assert "m.vael: not loaded, the stream keeps its model: " in caplog.text
+
+
+def test_a_model_that_would_change_the_columns_is_refused(model: StreamScorer) -> None:
+    with pytest.raises(ValueError, match="a column `anomalous` would come or go"):
+        StreamScorer(model.scorer).continues(model)

@@ -28,6 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import vaelocity
+from vaelocity.cli import main
 from vaelocity.stream import Pump, Rejects, StreamScorer, open_sink, open_source
 from vaelocity.stream.message import decode, encode
 
@@ -310,3 +311,40 @@ brokers = host.list_topics(timeout=10).brokers.values()
 print(",".join(f"{b.host}:{b.port}" for b in brokers), flush=True)
 sys.stdin.read()
 """
+
+
+def test_from_a_folder_of_parquet_to_a_topic_with_1_khz_out_of_40_mhz(
+    broker: Broker, bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What the README walks through, with the command line alone."""
+    rng = np.random.default_rng(0)
+    for name, seed in (("held-out", 0), ("events", 1)):
+        (tmp_path / name).mkdir()
+        rng = np.random.default_rng(seed)
+        for i in range(2):
+            rows = rng.normal(size=(250_000, D)).astype(np.float32)
+            columns = {f"f{j}": rows[:, j] for j in range(D)}
+            event = np.arange(i * 250_000, (i + 1) * 250_000)
+            table = pa.table({"event": event, **columns})
+            pq.write_table(table, tmp_path / name / f"{i}.parquet")
+    model = tmp_path / "with-threshold.vael"
+    held_out = f"{tmp_path}/held-out/*.parquet"
+    rate = ["--rate", "1 kHz", "--input-rate", "40 MHz", "--name", "1kHz"]
+    assert main(["threshold", str(bundle), held_out, *rate, "-o", str(model)]) == 0
+    args = ["-s", f"{tmp_path}/events/*.parquet", "-t", broker.url("accepted")]
+    more = ["--threshold", "1kHz", "--accepted-only", "--pass", "event"]
+    capfd.readouterr()
+    assert main(["stream", str(model), *args, *more]) == 0
+    said = " ".join(capfd.readouterr().out.split())
+    assert "Hz of 40 MHz, 95 % interval" in said
+    assert "1kHz was made for 1 kHz" in said
+    scorer = vaelocity.load(model)
+    rng = np.random.default_rng(1)
+    rows = np.concatenate([rng.normal(size=(250_000, D)).astype(np.float32) for _ in range(2)])
+    wanted = np.flatnonzero(scorer.predict(rows, "1kHz"))
+    low, high = scorer.thresholds["1kHz"].interval
+    assert scorer.thresholds["1kHz"].fpr == 1e3 / 40e6
+    assert 0.2 * low < len(wanted) / 500_000 < 5 * high
+    found = scores_in(broker.messages("accepted"))
+    assert sorted(found) == wanted.tolist()
+    assert all(len(scores) == 1 for scores in found.values())

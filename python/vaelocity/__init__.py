@@ -20,7 +20,7 @@ from vaelocity.scorer import Scorer, load
 from vaelocity.threshold import Threshold, threshold_for
 
 if TYPE_CHECKING:
-    from vaelocity import data, models
+    from vaelocity import data, models, ops
 
 __all__ = [
     "BundleError",
@@ -31,11 +31,12 @@ __all__ = [
     "data",
     "load",
     "models",
+    "ops",
     "score_batch",
     "threshold_for",
 ]
 
-_LAZY = ("data", "models")
+_LAZY = ("data", "models", "ops")
 
 
 def __getattr__(name: str) -> Any:

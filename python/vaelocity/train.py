@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaelocity import ops
 from vaelocity.drift import MOST_ROWS, Reference
 from vaelocity.models import snapshot as snapshots
 from vaelocity.models.snapshot import Progress, Snapshot
@@ -50,6 +51,7 @@ class Settings:
     progress: bool
     patience: int | None
     checkpoint: str | os.PathLike[str] | None
+    backend: str | None
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("patience", 1)):
@@ -59,6 +61,9 @@ class Settings:
                 raise ValueError(f"{name}: expected an integer of at least {least}, got {value!r}")
         if not (math.isfinite(self.lr) and self.lr > 0):
             raise ValueError(f"lr: expected a positive number, got {self.lr!r}")
+        if self.backend not in (None, *ops.BACKENDS):
+            names = ", ".join(ops.BACKENDS)
+            raise ValueError(f"backend: expected one of {names} or None, got {self.backend!r}")
 
 
 def train(model: Model, data: TrainingData, settings: Settings) -> None:
@@ -111,6 +116,7 @@ class _Training:
             "seed": int(settings.seed),
             "batch_size": int(settings.batch_size),
             "lr": float(settings.lr),
+            "backend": settings.backend,
             "patience": None if settings.patience is None else int(settings.patience),
             "model": type(self.model).__name__,
             "architecture": self.model.arguments(),
@@ -167,18 +173,20 @@ class _Training:
     def _optimise(self, epoch: int) -> Terms:
         """Adam steps over all rows in random order; the mean of every term on the way."""
         model, x, weight = self.model.train(), self.data.x, self.data.weight
-        order = torch.randperm(len(x), generator=self._generator("cpu", _ORDER, epoch)).to(x.device)
-        noise = self._generator(x.device, _NOISE, epoch)
-        sums: dict[str, Tensor] = {}
+        order = torch.randperm(len(x), generator=self._generator(_ORDER, epoch)).to(x.device)
+        noise = ops.Rng(self._seed(_NOISE, epoch), device=x.device)
+        sums = _Sums()
         for index in order.tensor_split(-(-len(x) // self.settings.batch_size)):
-            terms = model.training_terms(model.scaler(x[index]), noise)
-            if weight is not None:
-                terms = {name: term * weight[index] for name, term in terms.items()}
+            rows = model.scaler(x.index_select(0, index))
+            terms = model.training_terms(rows, noise, self.settings.backend)
+            share = None if weight is None else weight.index_select(0, index)
             self.optimizer.zero_grad()
-            terms["loss"].mean().backward()  # type: ignore[no-untyped-call]
+            # The gradient of the mean of weight * loss, without the two steps it would take.
+            gradient = rows.new_ones(len(rows)) if share is None else share
+            terms["loss"].backward(gradient / len(rows))  # type: ignore[no-untyped-call]
             self.optimizer.step()
-            _add(sums, terms)
-        return {name: float(value) / len(x) for name, value in sums.items()}
+            sums.add(terms, share)
+        return sums.means(len(x))
 
     @torch.no_grad()
     def _validate(self) -> Terms:
@@ -186,20 +194,20 @@ class _Training:
         every time: epochs differ by their weights only."""
         model, x, weight = self.model.eval(), self.data.x_val, self.data.weight_val
         assert x is not None
-        noise = self._generator(x.device, _VALIDATION_NOISE, 0)
-        sums: dict[str, Tensor] = {}
+        noise = ops.Rng(self._seed(_VALIDATION_NOISE, 0), device=x.device)
+        sums = _Sums()
         for at in range(0, len(x), _VALIDATION_BATCH):
             part = slice(at, at + _VALIDATION_BATCH)
-            terms = model.training_terms(model.scaler(x[part]), noise)
-            if weight is not None:
-                terms = {name: term * weight[part] for name, term in terms.items()}
-            _add(sums, terms)
-        return {name: float(value) / len(x) for name, value in sums.items()}
+            terms = model.training_terms(model.scaler(x[part]), noise, self.settings.backend)
+            sums.add(terms, None if weight is None else weight[part])
+        return sums.means(len(x))
 
-    def _generator(self, device: torch.device | str, purpose: int, epoch: int) -> torch.Generator:
+    def _generator(self, purpose: int, epoch: int) -> torch.Generator:
+        return torch.Generator().manual_seed(self._seed(purpose, epoch))
+
+    def _seed(self, purpose: int, epoch: int) -> int:
         mixed = np.random.SeedSequence((int(self.settings.seed), purpose, epoch))
-        seed = int(mixed.generate_state(1, np.uint64)[0])
-        return torch.Generator(device).manual_seed(seed)
+        return int(mixed.generate_state(1, np.uint64)[0])
 
     def _note_best(self, loss: float) -> None:
         if self.progress.best_loss is None or loss < self.progress.best_loss:
@@ -249,11 +257,34 @@ class _Training:
         model.fitted.fill_(True)
 
 
-def _add(sums: dict[str, Tensor], terms: dict[str, Tensor]) -> None:
-    """Add up over the rows, in float64 and on the device: nothing waits for it."""
-    for name, term in terms.items():
-        total = term.detach().sum(dtype=torch.float64)
-        sums[name] = sums[name] + total if name in sums else total
+class _Sums:
+    """Sums of weight * term over rows, in float64 and on the device: nothing waits for it, and
+    what is done per batch is little, for batches are many and small."""
+
+    _KEPT = 128
+
+    def __init__(self) -> None:
+        self._parts: dict[str, list[Tensor]] = {}
+        self._totals: dict[str, Tensor] = {}
+
+    def add(self, terms: dict[str, Tensor], weight: Tensor | None) -> None:
+        for name, term in terms.items():
+            value = term.detach()
+            parts = self._parts.setdefault(name, [])
+            parts.append(value if weight is None else value * weight)
+            if len(parts) >= self._KEPT:
+                self._add_up(name, parts)
+
+    def _add_up(self, name: str, parts: list[Tensor]) -> None:
+        total = torch.cat(parts).sum(dtype=torch.float64)
+        self._totals[name] = self._totals[name] + total if name in self._totals else total
+        parts.clear()
+
+    def means(self, n: int) -> Terms:
+        for name, parts in self._parts.items():
+            if parts:
+                self._add_up(name, parts)
+        return {name: float(total) / n for name, total in self._totals.items()}
 
 
 Show = Callable[[int, dict[str, list[float]]], None]

@@ -127,15 +127,11 @@ void run_losses(const Case &c, Isa isa, Memory &m) {
       table.forward(loss, all);
       table.backward({m.per_row(c.rows), {}, loss, m.output(c.rows, width, c.b)}, all);
       const auto &elbo = VAEL_TABLE(vael_elbo_table, isa);
-      elbo.forward({loss, mu, logvar, latent, 0.5f, m.floats(c.rows), m.floats(c.rows)}, all);
-      elbo.backward({{m.per_row(c.rows), m.per_row(c.rows), loss, m.output(c.rows, width, c.b)},
-                     m.per_row(c.rows),
-                     mu,
-                     logvar,
-                     latent,
-                     0.5f,
-                     m.output(c.rows, latent, c.b),
-                     m.output(c.rows, latent, c.a)},
+      elbo.forward({loss, {mu, logvar, latent, m.floats(c.rows)}, 0.5f, m.floats(c.rows)}, all);
+      const PerRow of_total = m.per_row(c.rows);
+      elbo.backward({{m.per_row(c.rows), of_total, loss, m.output(c.rows, width, c.b)},
+                     {m.per_row(c.rows), of_total, 0.5f, mu, logvar, latent,
+                      m.output(c.rows, latent, c.b), m.output(c.rows, latent, c.a)}},
                     all);
     }
 }
@@ -148,7 +144,7 @@ void run_latent(const Case &c, Isa isa, Memory &m) {
   const auto out = [&](DType dtype) { return m.output(c.rows, d, dtype); };
   const auto &kl = VAEL_TABLE(vael_gaussian_kl_table, isa);
   kl.forward({mu, logvar, d, m.floats(c.rows)}, all);
-  kl.backward({m.per_row(c.rows), mu, logvar, d, out(c.a), out(c.b)}, all);
+  kl.backward({m.per_row(c.rows), {}, 0.0f, mu, logvar, d, out(c.a), out(c.b)}, all);
   const auto &z = VAEL_TABLE(vael_reparameterize_table, isa);
   z.forward({mu, logvar, draw, d, out(c.a)}, all);
   z.backward({grad, logvar, draw, d, out(c.b)}, all);

@@ -22,12 +22,10 @@ void elbo(py::handle x, py::handle y, py::handle mu, py::handle logvar, double b
   loss.loss = float32_output(reconstruction, "reconstruction", shape.rows);
   const Input mu_in = latent_input(mu, shape.rows, &latent);
   const Elbo op{loss,
-                mu_in,
-                input_like(logvar, "logvar", latent),
-                latent.columns,
+                {mu_in, input_like(logvar, "logvar", latent), latent.columns,
+                 float32_output(kl, "kl", shape.rows)},
                 static_cast<float>(beta),
-                float32_output(total, "total", shape.rows),
-                float32_output(kl, "kl", shape.rows)};
+                float32_output(total, "total", shape.rows)};
   run(VAEL_TABLE(vael_elbo_table, isa()).forward, op, span(begin, end, shape.rows),
       shape.columns + latent.columns);
 }
@@ -40,16 +38,13 @@ void elbo_backward(py::handle grad_total, py::handle grad_reconstruction, py::ha
   Shape shape, y_shape, latent;
   const ReconstructionLoss loss = loss_arguments(x, y, kind, delta, mask, weight, &shape, &y_shape);
   const Input mu_in = latent_input(mu, shape.rows, &latent);
-  const ElboBackward op{{per_row(grad_reconstruction, "grad_reconstruction", shape.rows),
-                         per_row(grad_total, "grad_total", shape.rows), loss,
-                         output_like(grad_y, "grad_y", y_shape)},
-                        per_row(grad_kl, "grad_kl", shape.rows),
-                        mu_in,
-                        input_like(logvar, "logvar", latent),
-                        latent.columns,
-                        static_cast<float>(beta),
-                        output_like(grad_mu, "grad_mu", latent),
-                        output_like(grad_logvar, "grad_logvar", latent)};
+  const PerRow of_total = per_row(grad_total, "grad_total", shape.rows);
+  const ElboBackward op{{per_row(grad_reconstruction, "grad_reconstruction", shape.rows), of_total,
+                         loss, output_like(grad_y, "grad_y", y_shape)},
+                        {per_row(grad_kl, "grad_kl", shape.rows), of_total,
+                         static_cast<float>(beta), mu_in, input_like(logvar, "logvar", latent),
+                         latent.columns, output_like(grad_mu, "grad_mu", latent),
+                         output_like(grad_logvar, "grad_logvar", latent)}};
   run(VAEL_TABLE(vael_elbo_table, isa()).backward, op, span(begin, end, shape.rows),
       shape.columns + latent.columns);
 }

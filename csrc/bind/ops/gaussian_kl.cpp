@@ -21,10 +21,14 @@ void gaussian_kl_backward(py::handle grad_kl, py::handle mu, py::handle logvar, 
                           py::handle grad_logvar, size_t begin, size_t end) {
   Shape shape;
   const Input mu_in = input(mu, "mu", &shape);
-  const GaussianKlBackward op{
-      per_row(grad_kl, "grad_kl", shape.rows), mu_in,
-      input_like(logvar, "logvar", shape),     shape.columns,
-      output_like(grad_mu, "grad_mu", shape),  output_like(grad_logvar, "grad_logvar", shape)};
+  const GaussianKlBackward op{per_row(grad_kl, "grad_kl", shape.rows),
+                              {},
+                              0.0f,
+                              mu_in,
+                              input_like(logvar, "logvar", shape),
+                              shape.columns,
+                              output_like(grad_mu, "grad_mu", shape),
+                              output_like(grad_logvar, "grad_logvar", shape)};
   run(VAEL_TABLE(vael_gaussian_kl_table, isa()).backward, op, span(begin, end, shape.rows),
       shape.columns);
 }

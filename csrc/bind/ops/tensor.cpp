@@ -1,5 +1,7 @@
 #include "ops/tensor.h"
 
+#include "ops/dlpack.h"
+
 #include <pybind11/gil_safe_call_once.h>
 
 #include <string>
@@ -9,10 +11,13 @@ namespace {
 
 enum class Element { float32, bfloat16, float16, int64, boolean, other };
 
-/// Attribute names and dtypes of torch, looked up once.
+/// What is looked up in torch once: attribute names, dtypes and the DLPack interface, if it has
+/// one.
 struct Torch {
   static constexpr int n_dtypes = 5;
   py::object dtype[n_dtypes]; // in the order of Element
+  py::object tensor_type;
+  int (*exchange)(void *, dlpack::Tensor *) = nullptr;
   py::str data_ptr{"data_ptr"}, shape{"shape"}, stride{"stride"}, dtype_name{"dtype"},
       is_cpu{"is_cpu"};
 
@@ -21,6 +26,13 @@ struct Torch {
     const char *names[n_dtypes] = {"float32", "bfloat16", "float16", "int64", "bool"};
     for (int i = 0; i < n_dtypes; ++i)
       dtype[i] = torch.attr(names[i]);
+    tensor_type = torch.attr("Tensor");
+    const py::object capsule = py::getattr(tensor_type, "__dlpack_c_exchange_api__", py::none());
+    if (PyCapsule_IsValid(capsule.ptr(), "dlpack_exchange_api"))
+      if (const auto *api = static_cast<const dlpack::ExchangeApi *>(
+              PyCapsule_GetPointer(capsule.ptr(), "dlpack_exchange_api"));
+          api->major == 1)
+        exchange = api->tensor_from_object;
   }
 };
 
@@ -71,7 +83,45 @@ size_t size_at(const py::object &tuple, int i) {
   return PyLong_AsSize_t(PyTuple_GET_ITEM(tuple.ptr(), i));
 }
 
-Tensor read(py::handle tensor, const char *name) {
+Element element_of(dlpack::DataType dtype) {
+  const int kind = dtype.code << 8 | dtype.bits;
+  return kind == (dlpack::floating << 8 | 32)         ? Element::float32
+         : kind == (dlpack::bfloat << 8 | 16)         ? Element::bfloat16
+         : kind == (dlpack::floating << 8 | 16)       ? Element::float16
+         : kind == (dlpack::signed_integer << 8 | 64) ? Element::int64
+         : kind == (dlpack::boolean << 8 | 8)         ? Element::boolean
+                                                      : Element::other;
+}
+
+/// By DLPack. False if that did not work: read_attributes() finds out why.
+bool read_exchanged(py::handle tensor, Tensor *view) {
+  const Torch &names = torch();
+  PyTypeObject *type = reinterpret_cast<PyTypeObject *>(names.tensor_type.ptr());
+  if (!names.exchange || !PyObject_TypeCheck(tensor.ptr(), type))
+    return false;
+  dlpack::Tensor t;
+  if (names.exchange(tensor.ptr(), &t)) {
+    PyErr_Clear();
+    return false;
+  }
+  if (t.device.type != dlpack::cpu || !t.strides)
+    return false;
+  view->data = static_cast<char *>(t.data) + t.byte_offset;
+  view->element = element_of(t.dtype);
+  view->ndim = t.ndim;
+  view->elements = 1;
+  for (int i = 0; i < t.ndim; ++i) {
+    view->elements *= static_cast<size_t>(t.shape[i]);
+    if (i < Tensor::max_dims) {
+      view->shape[i] = static_cast<size_t>(t.shape[i]);
+      view->stride[i] = static_cast<ptrdiff_t>(t.strides[i]);
+    }
+  }
+  return true;
+}
+
+/// By attributes, as every torch has them.
+Tensor read_attributes(py::handle tensor, const char *name) {
   const Torch &names = torch();
   PyObject *t = tensor.ptr();
   if (!py::hasattr(tensor, names.is_cpu))
@@ -97,6 +147,11 @@ Tensor read(py::handle tensor, const char *name) {
   if (PyErr_Occurred())
     throw py::error_already_set();
   return view;
+}
+
+Tensor read(py::handle tensor, const char *name) {
+  Tensor view{};
+  return read_exchanged(tensor, &view) ? view : read_attributes(tensor, name);
 }
 
 std::string text(Shape shape) {

@@ -1,38 +1,34 @@
+// The loss and the divergence are their own kernels: rows do not share anything, so one pass over
+// x and y and one over mu and logvar are all there is to fuse.
+
 #include "ops/elbo.h"
 
-#include "ops/kl_terms.h"
+#include "ops/sums.h"
 #include "simd/float_mode.h"
 
+extern "C" const vael::GaussianKlTable VAEL_ISA_NAME(vael_gaussian_kl_table);
 extern "C" const vael::ReconstructionLossTable VAEL_ISA_NAME(vael_reconstruction_loss_table);
 
 namespace vael::VAEL_ISA {
 namespace {
 
-const ReconstructionLossTable &reconstruction = VAEL_ISA_NAME(vael_reconstruction_loss_table);
-
 /// Of two sums that are saturated already: NaN only if one of them is.
-float total(float loss, float beta, float kl) {
-  return saturate(__builtin_fmaf(beta, kl, loss), [=] { return loss == loss && kl == kl; });
+float total(float reconstruction, float beta, float kl) {
+  return saturate(__builtin_fmaf(beta, kl, reconstruction),
+                  [=] { return reconstruction == reconstruction && kl == kl; });
 }
 
 void forward(const Elbo &op, Span rows) {
+  VAEL_ISA_NAME(vael_reconstruction_loss_table).forward(op.reconstruction, rows);
+  VAEL_ISA_NAME(vael_gaussian_kl_table).forward(op.kl, rows);
   const DefaultFloatMode mode;
-  reconstruction.forward(op.reconstruction, rows);
-  RowReader mu(op.mu), logvar(op.logvar);
-  for (size_t row = rows.begin; row < rows.end; ++row) {
-    op.kl[row] = kl_of_row(mu, logvar, row, op.latent);
-    op.total[row] = total(op.reconstruction.loss[row], op.beta, op.kl[row]);
-  }
+  for (size_t row = rows.begin; row < rows.end; ++row)
+    op.total[row] = total(op.reconstruction.loss[row], op.beta, op.kl.kl[row]);
 }
 
 void backward(const ElboBackward &op, Span rows) {
-  const DefaultFloatMode mode;
-  reconstruction.backward(op.reconstruction, rows);
-  RowReader mu(op.mu), logvar(op.logvar);
-  RowWriter grad_mu(op.grad_mu), grad_logvar(op.grad_logvar);
-  for (size_t row = rows.begin; row < rows.end; ++row)
-    kl_gradient_of_row(__builtin_fmaf(op.beta, op.reconstruction.grad_total[row], op.grad_kl[row]),
-                       mu, logvar, row, op.latent, grad_mu, grad_logvar);
+  VAEL_ISA_NAME(vael_reconstruction_loss_table).backward(op.reconstruction, rows);
+  VAEL_ISA_NAME(vael_gaussian_kl_table).backward(op.kl, rows);
 }
 
 } // namespace

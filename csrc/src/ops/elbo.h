@@ -1,24 +1,21 @@
 // elbo: total[b] = reconstruction[b] + beta kl[b], the loss of a variational autoencoder.
 #pragma once
 
+#include "ops/gaussian_kl.h"
 #include "ops/reconstruction_loss.h"
 
 namespace vael {
 
 struct Elbo {
   ReconstructionLoss reconstruction;
-  Input mu, logvar;
-  size_t latent;
+  GaussianKl kl;
   float beta;
-  float *total, *kl; // [rows]
+  float *total; // [rows]
 };
+/// Both parts hold the gradient of the total.
 struct ElboBackward {
-  ReconstructionLossBackward reconstruction; // holds the gradients of total and reconstruction
-  PerRow grad_kl;
-  Input mu, logvar;
-  size_t latent;
-  float beta;
-  Output grad_mu, grad_logvar;
+  ReconstructionLossBackward reconstruction;
+  GaussianKlBackward kl;
 };
 struct ElboTable {
   void (*forward)(const Elbo &, Span);

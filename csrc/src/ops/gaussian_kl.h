@@ -12,6 +12,8 @@ struct GaussianKl {
 };
 struct GaussianKlBackward {
   PerRow grad_kl;
+  PerRow grad_total; // beta times it is added where an elbo holds the divergence, else its data are
+  float beta;        // null
   Input mu, logvar;
   size_t columns;
   Output grad_mu, grad_logvar;

@@ -204,6 +204,9 @@ public:
       advance(i);
     return tile_ + (i - first_);
   }
+  const float *at(const Tile &tile, size_t columns) {
+    return at(tile.row * columns + tile.column, tile.n);
+  }
 
 private:
   void advance(uint64_t i) {

@@ -12,18 +12,16 @@ void forward(const Reparameterize &op, Span rows) {
   RowReader mu(op.mu), logvar(op.logvar);
   RowWriter z(op.z);
   Noise noise(op.draw, rows.end * op.columns);
-  for (size_t row = rows.begin; row < rows.end; ++row)
-    for (size_t j = 0; j < op.columns; j += chunk_size) {
-      const int n = chunk_length(op.columns, j);
-      const float *m = mu.read(row, j, n), *l = logvar.read(row, j, n);
-      const float *eps = noise.at(row * op.columns + j, n);
-      float *out = z.write(row, j);
-      each_vector(n, [&](auto lanes, int i) {
-        const Vec sigma = exp(set(0.5f) * lanes.load(l + i));
-        lanes.store(out + i, fma(sigma, lanes.load(eps + i), lanes.load(m + i)));
-      });
-      z.done(row, j, n);
-    }
+  each_tile(rows, op.columns, [&](const Tile &tile) {
+    const float *m = mu.read(tile), *l = logvar.read(tile);
+    const float *eps = noise.at(tile, op.columns);
+    float *out = z.write(tile);
+    each_vector(tile.n, [&](auto lanes, int i) {
+      const Vec sigma = exp(set(0.5f) * lanes.load(l + i));
+      lanes.store(out + i, fma(sigma, lanes.load(eps + i), lanes.load(m + i)));
+    });
+    z.done(tile);
+  });
 }
 
 void backward(const ReparameterizeBackward &op, Span rows) {
@@ -31,18 +29,16 @@ void backward(const ReparameterizeBackward &op, Span rows) {
   RowReader grad_z(op.grad_z), logvar(op.logvar);
   RowWriter grad_logvar(op.grad_logvar);
   Noise noise(op.draw, rows.end * op.columns);
-  for (size_t row = rows.begin; row < rows.end; ++row)
-    for (size_t j = 0; j < op.columns; j += chunk_size) {
-      const int n = chunk_length(op.columns, j);
-      const float *g = grad_z.read(row, j, n), *l = logvar.read(row, j, n);
-      const float *eps = noise.at(row * op.columns + j, n);
-      float *out = grad_logvar.write(row, j);
-      each_vector(n, [&](auto lanes, int i) {
-        const Vec change = exp(set(0.5f) * lanes.load(l + i)) * lanes.load(eps + i);
-        lanes.store(out + i, set(0.5f) * (lanes.load(g + i) * change));
-      });
-      grad_logvar.done(row, j, n);
-    }
+  each_tile(rows, op.columns, [&](const Tile &tile) {
+    const float *g = grad_z.read(tile), *l = logvar.read(tile);
+    const float *eps = noise.at(tile, op.columns);
+    float *out = grad_logvar.write(tile);
+    each_vector(tile.n, [&](auto lanes, int i) {
+      const Vec change = exp(set(0.5f) * lanes.load(l + i)) * lanes.load(eps + i);
+      lanes.store(out + i, set(0.5f) * (lanes.load(g + i) * change));
+    });
+    grad_logvar.done(tile);
+  });
 }
 
 } // namespace

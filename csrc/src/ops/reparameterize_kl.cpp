@@ -1,6 +1,6 @@
 #include "ops/reparameterize_kl.h"
 
-#include "ops/kl_terms.h"
+#include "ops/kl_sums.h"
 #include "ops/philox.h"
 #include "simd/float_mode.h"
 
@@ -11,48 +11,42 @@ void forward(const ReparameterizeKl &op, Span rows) {
   const DefaultFloatMode mode;
   RowReader mu(op.mu), logvar(op.logvar);
   RowWriter z(op.z);
+  KlSums sums(mu, logvar, op.columns, op.kl);
   Noise noise(op.draw, rows.end * op.columns);
-  for (size_t row = rows.begin; row < rows.end; ++row) {
-    RowSum sum;
-    for (size_t j = 0; j < op.columns; j += chunk_size) {
-      const int n = chunk_length(op.columns, j);
-      const float *m = mu.read(row, j, n), *l = logvar.read(row, j, n);
-      const float *eps = noise.at(row * op.columns + j, n);
-      float *out = z.write(row, j);
-      sum_vectors(n, sum, [&](auto lanes, int i, Vec &partial) {
-        const Vec mean = lanes.load(m + i), s = lanes.load(l + i);
-        lanes.store(out + i, fma(exp(set(0.5f) * s), lanes.load(eps + i), mean));
-        partial = KlTerm::add(mean, s, partial);
-      });
-      z.done(row, j, n);
-    }
-    op.kl[row] = finish_kl(sum, mu, logvar, row, op.columns);
-  }
+  each_tile(rows, op.columns, [&](const Tile &tile) {
+    const float *m = mu.read(tile), *l = logvar.read(tile);
+    const float *eps = noise.at(tile, op.columns);
+    float *out = z.write(tile), *terms = sums.terms();
+    each_vector(tile.n, [&](auto lanes, int i) {
+      const Vec mean = lanes.load(m + i), s = lanes.load(l + i);
+      lanes.store(out + i, fma(exp(set(0.5f) * s), lanes.load(eps + i), mean));
+      lanes.store(terms + i, KlTerm::term(mean, s));
+    });
+    z.done(tile);
+    sums.add(tile);
+  });
 }
 
 void backward(const ReparameterizeKlBackward &op, Span rows) {
   const DefaultFloatMode mode;
   RowReader grad_z(op.grad_z), mu(op.mu), logvar(op.logvar);
   RowWriter grad_mu(op.grad_mu), grad_logvar(op.grad_logvar);
+  Spread spread;
   Noise noise(op.draw, rows.end * op.columns);
-  for (size_t row = rows.begin; row < rows.end; ++row) {
-    const Vec grad_kl = set(op.grad_kl[row]);
-    for (size_t j = 0; j < op.columns; j += chunk_size) {
-      const int n = chunk_length(op.columns, j);
-      const float *gz = grad_z.read(row, j, n);
-      const float *m = mu.read(row, j, n), *l = logvar.read(row, j, n);
-      const float *eps = noise.at(row * op.columns + j, n);
-      float *dm = grad_mu.write(row, j), *dl = grad_logvar.write(row, j);
-      each_vector(n, [&](auto lanes, int i) {
-        const Vec g = lanes.load(gz + i), s = lanes.load(l + i);
-        lanes.store(dm + i, fma(grad_kl, lanes.load(m + i), g));
-        const Vec of_z = g * (exp(set(0.5f) * s) * lanes.load(eps + i));
-        lanes.store(dl + i, set(0.5f) * fma(grad_kl, expm1(s), of_z));
-      });
-      grad_mu.done(row, j, n);
-      grad_logvar.done(row, j, n);
-    }
-  }
+  each_tile(rows, op.columns, [&](const Tile &tile) {
+    const float *gz = grad_z.read(tile), *gkl = spread.of(tile, op.grad_kl);
+    const float *m = mu.read(tile), *l = logvar.read(tile);
+    const float *eps = noise.at(tile, op.columns);
+    float *dm = grad_mu.write(tile), *dl = grad_logvar.write(tile);
+    each_vector(tile.n, [&](auto lanes, int i) {
+      const Vec of_z = lanes.load(gz + i), of_kl = lanes.load(gkl + i), s = lanes.load(l + i);
+      lanes.store(dm + i, fma(of_kl, lanes.load(m + i), of_z));
+      const Vec change = exp(set(0.5f) * s) * lanes.load(eps + i);
+      lanes.store(dl + i, set(0.5f) * fma(of_kl, expm1(s), of_z * change));
+    });
+    grad_mu.done(tile);
+    grad_logvar.done(tile);
+  });
 }
 
 } // namespace

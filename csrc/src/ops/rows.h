@@ -90,6 +90,28 @@ inline void store_halves(const float *from, DType dtype, int n, uint16_t *to) {
     convert([](uint16_t *p, Vec a) { store_float16(p, a); });
 }
 
+/// Elements to work on at once: whole rows if they are short, so that no vector is mostly empty, or
+/// part of a single row. n = rows * columns, or n of the row's elements from `column` on.
+struct Tile {
+  size_t row, rows, column;
+  int n;
+  int row_length() const { return n / static_cast<int>(rows); }
+};
+
+/// f(tile) for all tiles of a span, in ascending order.
+template <class F> inline void each_tile(Span rows, size_t columns, F f) {
+  const size_t at_once = columns && columns < chunk_size ? chunk_size / columns : 1;
+  for (size_t row = rows.begin; row < rows.end; row += at_once) {
+    if (columns > chunk_size) {
+      for (size_t j = 0; j < columns; j += chunk_size)
+        f(Tile{row, 1, j, chunk_length(columns, j)});
+      continue;
+    }
+    const size_t n = rows.end - row < at_once ? rows.end - row : at_once;
+    f(Tile{row, n, 0, static_cast<int>(n * columns)});
+  }
+}
+
 class RowReader {
 public:
   explicit RowReader(const Input &matrix) : matrix_(matrix) {}
@@ -101,6 +123,16 @@ public:
     if (matrix_.dtype == DType::float32)
       return static_cast<const float *>(matrix_.data) + at;
     load_halves(static_cast<const uint16_t *>(matrix_.data) + at, matrix_.dtype, n, buffer_);
+    return buffer_;
+  }
+
+  /// The elements of a tile, valid until the next call.
+  const float *read(const Tile &tile) {
+    const int length = tile.row_length();
+    if (tile.rows == 1 || matrix_.row_stride == length)
+      return read(tile.row, tile.column, tile.n);
+    for (size_t r = 0; r < tile.rows; ++r)
+      copy(tile.row + r, length, buffer_ + static_cast<int>(r) * length);
     return buffer_;
   }
 
@@ -116,6 +148,15 @@ public:
   }
 
 private:
+  void copy(size_t row, int n, float *to) const {
+    const ptrdiff_t at = static_cast<ptrdiff_t>(row) * matrix_.row_stride;
+    if (matrix_.dtype == DType::float32)
+      memcpy(to, static_cast<const float *>(matrix_.data) + at,
+             static_cast<size_t>(n) * sizeof(float));
+    else
+      load_halves(static_cast<const uint16_t *>(matrix_.data) + at, matrix_.dtype, n, to);
+  }
+
   Input matrix_;
   alignas(64) float buffer_[chunk_size];
 };
@@ -135,7 +176,28 @@ public:
                    static_cast<uint16_t *>(matrix_.data) + at(row, column));
   }
 
+  /// The same for a tile.
+  float *write(const Tile &tile) {
+    return tile.rows == 1 || matrix_.row_stride == tile.row_length() ? write(tile.row, tile.column)
+                                                                     : buffer_;
+  }
+  void done(const Tile &tile) {
+    const int length = tile.row_length();
+    if (tile.rows == 1 || matrix_.row_stride == length)
+      return done(tile.row, tile.column, tile.n);
+    for (size_t r = 0; r < tile.rows; ++r)
+      copy(buffer_ + static_cast<int>(r) * length, tile.row + r, length);
+  }
+
 private:
+  void copy(const float *from, size_t row, int n) {
+    if (matrix_.dtype == DType::float32)
+      memcpy(static_cast<float *>(matrix_.data) + at(row, 0), from,
+             static_cast<size_t>(n) * sizeof(float));
+    else
+      store_halves(from, matrix_.dtype, n, static_cast<uint16_t *>(matrix_.data) + at(row, 0));
+  }
+
   ptrdiff_t at(size_t row, size_t column) const {
     return static_cast<ptrdiff_t>(row) * matrix_.row_stride + static_cast<ptrdiff_t>(column);
   }

@@ -24,7 +24,8 @@ struct SquaredError { // (y - x)^2
   }
 };
 struct KlTerm { // mu^2 + expm1(logvar) - logvar: expm1, so that nothing cancels at logvar ~ 0
-  static Vec add(Vec mu, Vec logvar, Vec sum) { return sum + fma(mu, mu, expm1(logvar) - logvar); }
+  static Vec term(Vec mu, Vec logvar) { return fma(mu, mu, expm1(logvar) - logvar); }
+  static Vec add(Vec mu, Vec logvar, Vec sum) { return sum + term(mu, logvar); }
 };
 struct Mu2Term { // mu^2
   static Vec add(Vec mu, Vec, Vec sum) { return fma(mu, mu, sum); }

@@ -65,8 +65,8 @@ def export(
     options.check_output(header)
     text = cpp_header(bundle, kind=kind, namespace=namespace)
     write_atomically(header, text.encode())
-    console.err().print(
+    console.out().print(
         f"wrote {header}: {len(text.encode()):,} bytes; compile with -ffp-contract=off",
         soft_wrap=True,
-        markup=False,
+        highlight=False,
     )

@@ -44,8 +44,10 @@ def write_cubin(
 
     found = write(bundle, arch, output_dir, name=name, kind=kind, precision=precision, rows=rows)
     for path in found:
-        console.err().print(
-            f"wrote {path}: {path.stat().st_size:,} bytes", soft_wrap=True, markup=False
+        console.out().print(
+            f"wrote {path}: {path.stat().st_size:,} bytes", soft_wrap=True, highlight=False
         )
     source = next(path for path in found if path.suffix == ".c")
-    console.err().print(f"build: cc -O2 -c {source} (link with -ldl)", soft_wrap=True, markup=False)
+    console.out().print(
+        f"build: cc -O2 -c {source} (link with -ldl)", soft_wrap=True, highlight=False
+    )

@@ -89,6 +89,13 @@ def stream(
         ),
     ] = False,
     key: options.Key = None,
+    watch: Annotated[
+        float | None,
+        typer.Option(
+            "--watch", metavar="SECONDS", min=0.1, rich_help_panel=_WATCH,
+            help="Look so often whether MODEL.vael was replaced, and go on with the new one.",
+        ),
+    ] = None,
     metrics: Annotated[
         str | None,
         typer.Option(
@@ -113,8 +120,9 @@ def stream(
     """Score a stream of events: columns score, flags, anomalous, and those of --pass.
 
     Order is kept. SIGTERM or Ctrl-C stops reading and ends when all that was read is out; a second
-    one breaks off. Kafka's offsets are committed only after the scores are out. Exit code: 0 the
-    stream ended or was told to; 2 it broke off, and one line says where.
+    one breaks off; SIGHUP loads the model again. Kafka's offsets are committed only after the
+    scores are out. Exit code: 0 the stream ended or was told to; 2 it broke off, and one line says
+    where.
     """
     if sink == "-" and as_json:
         raise CommandError("--json and --sink - both want stdout; choose one")
@@ -139,6 +147,7 @@ def stream(
         title = f"{pump.source.name} to {sink}"
         _show(stack, pump, title, _made(scorer, cut), shown=live and log_json is None)
         stack.enter_context(_drain_on_signal(pump))
+        _reload(stack, pump, bundle, kind, threshold, watch)
         pump.run()
     _report(pump, title, _made(scorer, cut), sink, as_json=as_json)
 
@@ -199,6 +208,36 @@ def _drain_on_signal(pump: Any) -> Iterator[None]:
             signal.signal(number, one)
 
 
+def _reload(
+    stack: ExitStack,
+    pump: Any,
+    bundle: Path,
+    kind: str | None,
+    threshold: str | None,
+    watch: float | None,
+) -> None:
+    """Load the model again at SIGHUP, or when its file has changed."""
+    from vaelocity.stream import StreamScorer
+    from vaelocity.stream.reload import Reloader
+
+    old = pump.scorer
+
+    def load() -> StreamScorer:
+        scorer = vaelocity.load(bundle, kind=kind)
+        try:
+            cut = None if old.threshold is None else choose_cut(scorer, threshold)
+        except CommandError as error:
+            raise ValueError(str(error)) from error
+        value = None if cut is None else cut.value
+        return StreamScorer(
+            scorer, threshold=value, columns=old.columns, accepted_only=old.accepted_only
+        )
+
+    reloader = stack.enter_context(Reloader(pump, bundle, load, watch))
+    before = signal.signal(signal.SIGHUP, lambda number, frame: reloader.request())
+    stack.callback(signal.signal, signal.SIGHUP, before)
+
+
 def _log(stack: ExitStack, log_json: float | None) -> None:
     """Send the log to stderr: as JSON lines, or its warnings as the commands write them."""
     from vaelocity.stream.logs import JsonLines
@@ -227,7 +266,8 @@ def _serve(stack: ExitStack, pump: Any, address: str) -> None:
         pump.stats, lambda: pump.scorer.scorer.fingerprint, host or "127.0.0.1", int(port)
     )
     stack.callback(stop)
-    console.note(f"metrics at http://{host or '127.0.0.1'}:{found}/metrics")
+    where = f"metrics at http://{host or '127.0.0.1'}:{found}/metrics"
+    console.err().print(where, soft_wrap=True, markup=False)
 
 
 def _show(stack: ExitStack, pump: Any, title: str, made: Threshold | None, *, shown: bool) -> None:

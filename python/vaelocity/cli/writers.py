@@ -43,11 +43,7 @@ class _ArrowTables:
 
     def close(self, metadata: Mapping[str, str]) -> None:
         if self._writer is not None:
-            self._note(metadata)
             self._writer.close()
-
-    def _note(self, metadata: Mapping[str, str]) -> None:
-        """Into the file, where the format has a place for it."""
 
     def _open(self, schema: Any) -> Any:
         raise NotImplementedError
@@ -61,8 +57,10 @@ class ParquetFormat(_ArrowTables):
 
         return pq.ParquetWriter(self._handle, schema, compression="zstd", use_dictionary=["label"])
 
-    def _note(self, metadata: Mapping[str, str]) -> None:
-        self._writer.add_key_value_metadata(dict(metadata))
+    def close(self, metadata: Mapping[str, str]) -> None:
+        if self._writer is not None:
+            self._writer.add_key_value_metadata(dict(metadata))
+        super().close(metadata)
 
 
 class ArrowFormat(_ArrowTables):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
-from vaelocity.models import functional
+from vaelocity import ops
 from vaelocity.models.base import Model
 
 
@@ -43,5 +42,8 @@ class Autoencoder(Model):
     ) -> None:
         super().__init__(n_features, latent, hidden, activation, batch_norm, feature_names)
 
-    def training_terms(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        return {"loss": functional.reconstruction_loss(x, self.decoder(self.point(x)))}
+    def training_terms(
+        self, x: Tensor, rng: ops.Rng, backend: str | None = None
+    ) -> dict[str, Tensor]:
+        y = self.decoder(self.point(x))
+        return {"loss": ops.reconstruction_loss(x, y, backend=backend)}

@@ -12,9 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from vaelocity import ops
 from vaelocity.drift import Reference
 from vaelocity.histogram import ScoreHistogram
-from vaelocity.models import functional
 from vaelocity.models.layers import Network, activation_name
 from vaelocity.models.rows import Rows, as_rows, finite_rows
 from vaelocity.models.scaler import Standardizer
@@ -102,9 +102,11 @@ class Model(nn.Module):
             "feature_names": self.feature_names,
         }
 
-    def training_terms(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def training_terms(
+        self, x: Tensor, rng: ops.Rng, backend: str | None = None
+    ) -> dict[str, Tensor]:
         """Per-sample losses of standardised rows: "loss" [n] is what is minimised, others beside
-        it are recorded in the history. `generator`: the noise of training."""
+        it are recorded in the history. `rng`: the noise of training; `backend`: of the ops."""
         raise NotImplementedError
 
     def point(self, x: Tensor) -> Tensor:
@@ -114,7 +116,7 @@ class Model(nn.Module):
 
     def standardised_score(self, x: Tensor, kind: str) -> Tensor:
         """The score of standardised rows: [n], before saturation."""
-        return functional.reconstruction_loss(x, self.decoder(self.point(x)))
+        return ops.reconstruction_loss(x, self.decoder(self.point(x)))
 
     # ---- torch
 
@@ -162,7 +164,7 @@ class Model(nn.Module):
         def score(x: Tensor) -> Tensor:
             finite = torch.isfinite(x).all(dim=1, keepdim=True)
             x = self.scaler(x)
-            return saturated(functional.squared_error(x, self.decoder(self.point(x))), finite)
+            return saturated(0.5 * (self.decoder(self.point(x)) - x).square(), finite)
 
         return self._batched(score, as_rows(X, self.n_features, "X"))
 
@@ -232,6 +234,7 @@ class Model(nn.Module):
         checkpoint: str | os.PathLike[str] | None = None,
         weight_val: npt.ArrayLike | Tensor | None = None,
         validation_fraction: float = 0.0,
+        backend: str | None = None,
     ) -> Self:
         """Train on rows of normal events with Adam; scaling is learned on the first call.
 
@@ -261,6 +264,8 @@ class Model(nn.Module):
                 again with the same arguments goes on from it, to the same weights bit for bit.
             weight_val: [n_val], weights of X_val.
             validation_fraction: without X_val, hold out this part of X, at random.
+            backend: of the noise and the losses, see `vaelocity.ops`; "reference" is plain torch.
+                None takes the fastest. The noise is the same, the losses up to rounding.
 
         Raises:
             TypeError, ValueError: an argument that is wrong, rows that are not finite among them,
@@ -271,7 +276,15 @@ class Model(nn.Module):
         from vaelocity.train import Settings, train
 
         settings = Settings(
-            epochs, batch_size, lr, seed, torch.device(device), progress, patience, checkpoint
+            epochs,
+            batch_size,
+            lr,
+            seed,
+            torch.device(device),
+            progress,
+            patience,
+            checkpoint,
+            backend,
         )
         data = training_data(self.n_features, X, weight, X_val, weight_val)
         if X_val is None and validation_fraction:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaelocity.models import functional
+from vaelocity import ops
 from vaelocity.models.base import Floats, Model
 
 
@@ -60,12 +60,13 @@ class VAE(Model):
     def point(self, x: Tensor) -> Tensor:
         return self.posterior(x)[0]
 
-    def training_terms(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def training_terms(
+        self, x: Tensor, rng: ops.Rng, backend: str | None = None
+    ) -> dict[str, Tensor]:
         mu, logvar = self.posterior(x)
-        z = functional.reparameterize(mu, logvar, generator)
-        reconstruction = functional.reconstruction_loss(x, self.decoder(z))
-        kl = functional.gaussian_kl(mu, logvar)
-        return {"loss": reconstruction + self.beta * kl, "reconstruction": reconstruction, "kl": kl}
+        z = ops.reparameterize(mu, logvar, rng, backend=backend)
+        found = ops.elbo(x, self.decoder(z), mu, logvar, self.beta, backend=backend)
+        return {"loss": found.total, "reconstruction": found.reconstruction, "kl": found.kl}
 
     def standardised_score(self, x: Tensor, kind: str) -> Tensor:
         mu, logvar = self.posterior(x)
@@ -74,11 +75,10 @@ class VAE(Model):
         if kind == "rz":
             return (mu.square() * torch.exp(-logvar)).sum(dim=1)
         if kind == "kl":
-            return functional.gaussian_kl(mu, logvar)
-        reconstruction = functional.reconstruction_loss(x, self.decoder(mu))
+            return ops.gaussian_kl(mu, logvar)
         if kind == "elbo":
-            return reconstruction + self.beta * functional.gaussian_kl(mu, logvar)
-        return reconstruction
+            return ops.elbo(x, self.decoder(mu), mu, logvar, self.beta).total
+        return ops.reconstruction_loss(x, self.decoder(mu))
 
     def sample(self, n: int, seed: int = 0) -> Floats:
         """n new rows in the units of the features, float32 [n, n_features]: z ~ N(0, 1) decoded,

@@ -28,7 +28,7 @@ __all__ = ["ZmqSink", "ZmqSource"]
 
 _HWM = 64
 # Messages taken in one go, so that other work of the reader gets its turn.
-_AT_ONCE = 256
+_AT_ONCE = 32
 # After `stop`: the stream has ended when nothing came for so long.
 _QUIET_SECONDS = 0.2
 _DRAIN_SECONDS = 5.0

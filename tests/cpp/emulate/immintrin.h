@@ -47,6 +47,77 @@ static inline simde__m512i vael_emulated_srai(simde__m512i a, unsigned count) {
   return simde__m512i_from_private(r);
 }
 
+static inline __m256 vael_emulated_extractf32x8(simde__m512 a, int half) {
+  return simde__m512_to_private(a).m256[half];
+}
+
+static inline unsigned short vael_emulated_less_unsigned(simde__m512i a, simde__m512i b) {
+  const simde__m512i_private x = simde__m512i_to_private(a), y = simde__m512i_to_private(b);
+  unsigned mask = 0;
+  for (int i = 0; i < 16; ++i)
+    mask |= static_cast<unsigned>(x.u32[i] < y.u32[i]) << i;
+  return static_cast<unsigned short>(mask);
+}
+
+static inline unsigned short vael_emulated_test_epi8(__m128i a, __m128i b) {
+  const __m128i none = _mm_cmpeq_epi8(_mm_and_si128(a, b), _mm_setzero_si128());
+  return static_cast<unsigned short>(~_mm_movemask_epi8(none));
+}
+
+/// The lowest byte of each lane.
+static inline __m128i vael_emulated_to_bytes(simde__m512i a) {
+  const simde__m512i_private x = simde__m512i_to_private(a);
+  unsigned char bytes[16];
+  for (int i = 0; i < 16; ++i)
+    bytes[i] = static_cast<unsigned char>(x.u32[i]);
+  return _mm_loadu_si128(reinterpret_cast<const __m128i *>(bytes));
+}
+
+static inline simde__m512 vael_emulated_to_float(simde__m512i a) {
+  const simde__m512i_private x = simde__m512i_to_private(a);
+  simde__m512_private r;
+  for (int i = 0; i < 2; ++i)
+    r.m256[i] = _mm256_cvtepi32_ps(x.m256i[i]);
+  return simde__m512_from_private(r);
+}
+
+static inline simde__m512i vael_emulated_widen(__m256i a) {
+  simde__m512i_private r;
+  r.m256i[0] = _mm256_cvtepu16_epi32(_mm256_castsi256_si128(a));
+  r.m256i[1] = _mm256_cvtepu16_epi32(_mm256_extracti128_si256(a, 1));
+  return simde__m512i_from_private(r);
+}
+
+/// The lower half of each lane.
+static inline __m256i vael_emulated_to_halves(simde__m512i a) {
+  const simde__m512i_private x = simde__m512i_to_private(a);
+  unsigned short halves[16];
+  for (int i = 0; i < 16; ++i)
+    halves[i] = static_cast<unsigned short>(x.u32[i]);
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i *>(halves));
+}
+
+static inline simde__m512 vael_emulated_unsigned_to_float(simde__m512i a) {
+  const simde__m512i_private x = simde__m512i_to_private(a);
+  simde__m512_private r;
+  for (int i = 0; i < 16; ++i)
+    r.f32[i] = static_cast<float>(x.u32[i]);
+  return simde__m512_from_private(r);
+}
+
+static inline simde__m512 vael_emulated_from_float16(__m256i a) {
+  simde__m512_private r;
+  r.m256[0] = _mm256_cvtph_ps(_mm256_castsi256_si128(a));
+  r.m256[1] = _mm256_cvtph_ps(_mm256_extracti128_si256(a, 1));
+  return simde__m512_from_private(r);
+}
+
+static inline __m256i vael_emulated_to_float16(simde__m512 a) {
+  const simde__m512_private x = simde__m512_to_private(a);
+  return _mm256_set_m128i(_mm256_cvtps_ph(x.m256[1], _MM_FROUND_TO_NEAREST_INT),
+                          _mm256_cvtps_ph(x.m256[0], _MM_FROUND_TO_NEAREST_INT));
+}
+
 #undef _mm512_fmadd_ps
 #define _mm512_fmadd_ps(a, b, c) vael_emulated_fmadd(a, b, c)
 #undef _mm512_maskz_loadu_ps
@@ -57,3 +128,23 @@ static inline simde__m512i vael_emulated_srai(simde__m512i a, unsigned count) {
 #define _mm512_shuffle_f32x4(a, b, choice) vael_emulated_shuffle_f32x4(a, b, choice)
 #undef _mm512_srai_epi32
 #define _mm512_srai_epi32(a, count) vael_emulated_srai(a, count)
+#undef _mm512_extractf32x8_ps
+#define _mm512_extractf32x8_ps(a, half) vael_emulated_extractf32x8(a, half)
+#undef _mm512_cmplt_epu32_mask
+#define _mm512_cmplt_epu32_mask(a, b) vael_emulated_less_unsigned(a, b)
+#undef _mm_test_epi8_mask
+#define _mm_test_epi8_mask(a, b) vael_emulated_test_epi8(a, b)
+#undef _mm512_cvtepi32_epi8
+#define _mm512_cvtepi32_epi8(a) vael_emulated_to_bytes(a)
+#undef _mm512_cvtepi32_ps
+#define _mm512_cvtepi32_ps(a) vael_emulated_to_float(a)
+#undef _mm512_cvtepu16_epi32
+#define _mm512_cvtepu16_epi32(a) vael_emulated_widen(a)
+#undef _mm512_cvtepi32_epi16
+#define _mm512_cvtepi32_epi16(a) vael_emulated_to_halves(a)
+#undef _mm512_cvtepu32_ps
+#define _mm512_cvtepu32_ps(a) vael_emulated_unsigned_to_float(a)
+#undef _mm512_cvtph_ps
+#define _mm512_cvtph_ps(a) vael_emulated_from_float16(a)
+#undef _mm512_cvtps_ph
+#define _mm512_cvtps_ph(a, rounding) vael_emulated_to_float16(a)

@@ -1,0 +1,90 @@
+"""Results of bench_ops.py: judged, and JSON to Markdown."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pages
+from requirements import speed
+
+SCHEMA = 1
+
+_BOTH = "forward and backward"
+WANTED = (
+    ("philox_normal 4096x16, forward", "torch eager", 3.0),
+    ("philox_normal 4096x16, forward", "torch.compile", 30.0),
+    ("reparameterize_kl 4096x16, forward", "torch eager", 5.0),
+    ("reparameterize_kl 4096x16, forward", "torch.compile", 30.0),
+    (f"reparameterize_kl 4096x16, {_BOTH}", "torch eager", 4.0),
+    (f"reconstruction_loss 4096x784, {_BOTH}", "torch eager", 3.0),
+    (f"reconstruction_loss 4096x784, {_BOTH}", "torch.compile", 1.2),
+    (f"VAE loss B 4096, D 59, Z 16, {_BOTH}", "torch eager", 4.0),
+    (f"VAE loss B 4096, D 59, Z 16, {_BOTH}", "torch.compile", 4.0),
+    (f"VAE loss B 256, D 59, Z 16, {_BOTH}", "torch eager", 3.0),
+)
+"""(case, rival, how many times faster): issue 3, for one thread of a CPU with AVX-512."""
+
+
+def judge(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """name, wanted, measured, met, why: on the CPU of WANTED, on CUDA of every case and rival."""
+    cases = {case["id"]: case for case in results["cases"]}
+    wanted = WANTED
+    if results["device"] == "cuda":
+        wanted = tuple((name, "torch.compile, CUDA graph", 1.0) for name in cases)
+    found = []
+    for name, rival_name, factor in wanted:
+        if case := cases.get(name):
+            entries = {entry["name"]: entry for entry in case["entries"] if entry["speedup"]}
+            if rival_name in entries or not results["quick"]:
+                verdict = speed(case, entries.get(rival_name), factor)
+                found.append({"name": f"{name}: {rival_name}", **verdict})
+    return found
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    """The page of one run."""
+    lines = [
+        "# The fused ops, beside plain torch",
+        "",
+        pages.machine_line(results),
+        "",
+        f"Device: {results['device']}. {results['notes']} Times are medians, with what the rivals "
+        "took as a multiple; every result was checked against the reference in float64 first.",
+        "",
+        "## Requirements",
+        "",
+        *pages.requirements(results["requirements"]),
+    ]
+    for op in dict.fromkeys(case["op"] for case in results["cases"]):
+        cases = [case for case in results["cases"] if case["op"] == op]
+        lines += ["", f"## {op}", "", *_table(cases)]
+    return "\n".join(lines) + "\n"
+
+
+def _table(cases: list[Mapping[str, Any]]) -> list[str]:
+    """Of an op: a line a size and pass, a column a rival."""
+    rivals = list(dict.fromkeys(e["name"] for c in cases for e in c["entries"][1:]))
+    head = ("size", "pass", "vaelocity", *(f"{name} / vaelocity [95 %]" for name in rivals))
+    rows = []
+    for case in cases:
+        entries = {entry["name"]: entry for entry in case["entries"]}
+        ours = case["entries"][0]
+        cells = [_cell(entries[name]) if name in entries else "" for name in rivals]
+        rows.append((case["size"], case["pass"], _cell(ours), *cells))
+    return pages.table(head, rows)
+
+
+def _cell(entry: Mapping[str, Any]) -> str:
+    if entry["status"] != "timed":
+        return f"*{entry['status']}: {entry['reason']}*"
+    if entry["speedup"] is None:
+        return pages.time_text(entry["seconds"]["value"])
+    return pages.ratio_text(entry["speedup"])
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown(json.loads(Path(sys.argv[1]).read_text())))
