@@ -19,10 +19,10 @@ def timed(workload: Workload, compiled: bool, rounds: int, seconds: float) -> di
     """The workload as JSON: see `race.race`."""
     expected = workload.expected()
     ours = Entry(OURS, "fused", workload.call(workload.ours))
-    entries = [_checked(ours, workload, expected)]
+    entries = [checked(ours, workload, expected)]
     finish = None
     with as_one_writes_it():
-        entries += [_checked(each, workload, expected) for each in _rivals(workload, compiled)]
+        entries += [checked(each, workload, expected) for each in _rivals(workload, compiled)]
         if workload.device.type == "cuda":
             finish = torch.cuda.synchronize
         found = race(entries, 1, 0, machine.NO_PEAK, rounds, seconds, finish)
@@ -52,7 +52,7 @@ def _rivals(workload: Workload, compiled: bool) -> Iterator[Entry]:
             yield failed(Entry(name, mode, None), error)
 
 
-def _checked(entry: Entry, workload: Workload, expected: list[Tensor]) -> Entry:
+def checked(entry: Entry, workload: Workload, expected: list[Tensor]) -> Entry:
     """The entry with its largest relative error; refused where it leaves the case's tolerance.
 
     Ours is compared in every number. A rival draws other noise: of it, what two calls give alike.

@@ -218,9 +218,9 @@ def test_an_op_that_is_wrong_is_refused(module: Callable[[str], ModuleType]) -> 
     (right, both) = workload.of_size("gaussian_kl", 8, 4, "cpu")
     for each in (right, both):
         ours = race.Entry("vaelocity", "fused", each.call(each.ours))
-        assert race._checked(ours, each, each.expected()).status == "timed"
+        assert race.checked(ours, each, each.expected()).status == "timed"
     wrong = race.Entry("vaelocity", "fused", lambda: [1.0001 * right.ours(**right.arguments)])
-    found = race._checked(wrong, right, right.expected())
+    found = race.checked(wrong, right, right.expected())
     assert (found.status, found.call) == ("refused", None)
     assert "times what is allowed" in found.reason
 
@@ -235,7 +235,7 @@ def test_a_rival_draws_its_own_noise_and_is_checked_in_the_rest(
     with workload.as_one_writes_it():
         call = forward.call(forward.plain)
         (z, kl), (other, same) = call(), call()
-        found = race._checked(race.Entry("torch eager", "", call), forward, expected)
+        found = race.checked(race.Entry("torch eager", "", call), forward, expected)
     assert torch.equal(kl, same)
     assert not torch.equal(z, other)
     assert found.status == "timed"

@@ -21,8 +21,8 @@ class Operator:
     Args:
         name: of the operator and of its kernel in every backend.
         schema: "(Tensor mu, ...) -> Tensor". Data is [B, D]; a per-sample result is [B].
-        empty: memory for the results, from the arguments; the operator's fake, too. By
-            new_empty(shape): the results are contiguous, whatever the arguments are.
+        empty: memory for the results, from the arguments; the operator's fake, too. See
+            `_memory`.
     """
 
     def __init__(self, name: str, schema: str, empty: Callable[..., Result]) -> None:
@@ -46,14 +46,10 @@ class Operator:
 
     def run(self, backend: str, args: tuple[Any, ...] | list[Any]) -> Result:
         """The results, from a backend's kernel. Not seen by torch's dispatcher."""
-        args = [
-            value.contiguous()
-            if type(value) is not float
-            and isinstance(value, Tensor)
-            and not (value.is_contiguous() or value.dim() != 2 or value.stride(1) == 1)
-            else value
-            for value in args
-        ]
+        for i in self.tensors:
+            value = args[i]
+            if value is not None and not value.is_contiguous() and not _rows_in_line(value):
+                args = [*args[:i], value.contiguous(), *args[i + 1 :]]
         outputs = self.empty(*args)
         kernel = self._kernels.get(backend)
         if kernel is None:
@@ -73,3 +69,8 @@ class Operator:
             return self.run(backend, args)
 
         return implementation
+
+
+def _rows_in_line(value: Tensor) -> bool:
+    """Whether kernels take its strides: neighbouring columns side by side; of [B] any."""
+    return value.dim() != 2 or value.stride(1) == 1

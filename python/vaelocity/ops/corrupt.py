@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vaelocity.ops import _check, _noise
 from vaelocity.ops._case import Case, Maker, sample, standard
+from vaelocity.ops._memory import like
 from vaelocity.ops._op import Backward, Op
 from vaelocity.ops._sums import up
 from vaelocity.ops.rng import Rng
@@ -63,13 +64,13 @@ OP = Op(
     "corrupt",
     "(Tensor x, Tensor rng, float noise, float drop) -> (Tensor, Tensor)",
     empty=lambda x, rng, noise, drop: (
-        x.new_empty(x.shape),
+        like(x),
         x.new_empty(x.shape, dtype=torch.bool),
     ),
     reference=reference,
     backward=Backward(
         "(Tensor grad, Tensor rng, float drop) -> Tensor",
-        empty=lambda grad, rng, drop: grad.new_empty(grad.shape),
+        empty=lambda grad, rng, drop: like(grad),
         gradients=("x",),
     ),
 )

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vaelocity.ops import _check, _noise
 from vaelocity.ops._case import Case, Maker, standard
+from vaelocity.ops._memory import like, per_sample
 from vaelocity.ops._op import Backward, Op
 from vaelocity.ops._sums import row_sum, up
 from vaelocity.ops.rng import Rng
@@ -45,11 +46,11 @@ def reference(prediction: Tensor, rng: Tensor) -> Tensor:
 OP = Op(
     "denoising_loss",
     "(Tensor prediction, Tensor rng) -> Tensor",
-    empty=lambda prediction, rng: prediction.new_empty(prediction.shape[:1], dtype=torch.float32),
+    empty=lambda prediction, rng: per_sample(prediction),
     reference=reference,
     backward=Backward(
         "(Tensor grad, Tensor prediction, Tensor rng) -> Tensor",
-        empty=lambda grad, prediction, rng: prediction.new_empty(prediction.shape),
+        empty=lambda grad, prediction, rng: like(prediction),
         gradients=("prediction",),
     ),
 )

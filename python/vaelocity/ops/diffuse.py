@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vaelocity.ops import _check, _noise
 from vaelocity.ops._case import Maker, standard
+from vaelocity.ops._memory import like
 from vaelocity.ops._op import Backward, Op
 from vaelocity.ops._sums import up
 from vaelocity.ops.rng import Rng
@@ -65,11 +66,11 @@ def reference(x0: Tensor, t: Tensor, alpha_bar: Tensor, rng: Tensor) -> Tensor:
 OP = Op(
     "diffuse",
     "(Tensor x0, Tensor t, Tensor alpha_bar, Tensor rng) -> Tensor",
-    empty=lambda x0, t, alpha_bar, rng: x0.new_empty(x0.shape),
+    empty=lambda x0, t, alpha_bar, rng: like(x0),
     reference=reference,
     backward=Backward(
         "(Tensor grad, Tensor t, Tensor alpha_bar) -> Tensor",
-        empty=lambda grad, t, alpha_bar: grad.new_empty(grad.shape),
+        empty=lambda grad, t, alpha_bar: like(grad),
         gradients=("x0",),
     ),
 )

@@ -11,6 +11,7 @@ from torch.utils import _pytree
 
 from vaelocity.ops import _check, _reconstruction
 from vaelocity.ops._case import Case, Maker, sample, standard
+from vaelocity.ops._memory import like, per_sample
 from vaelocity.ops._op import Backward, Op
 from vaelocity.ops._reconstruction import KINDS
 from vaelocity.ops._sums import weighted_sum
@@ -88,11 +89,10 @@ def reference(
 
 
 def _empty(x: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
-    b = x.shape[:1]
     return (
-        x.new_empty(b, dtype=torch.float32),
-        x.new_empty(b, dtype=torch.float32),
-        x.new_empty(b, dtype=torch.float32),
+        per_sample(x),
+        per_sample(x),
+        per_sample(x),
     )
 
 
@@ -100,7 +100,7 @@ def _empty_backward(
     total: Tensor, reconstruction: Tensor, kl: Tensor,
     x: Tensor, y: Tensor, mu: Tensor, logvar: Tensor, *_: Any,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    return y.new_empty(y.shape), mu.new_empty(mu.shape), logvar.new_empty(logvar.shape)
+    return like(y), like(mu), like(logvar)
 
 
 _ARGUMENTS = (

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from vaelocity.ops import _check
 from vaelocity.ops._case import Case, Maker, standard
+from vaelocity.ops._memory import like, per_sample
 from vaelocity.ops._op import Backward, Op
 from vaelocity.ops._sums import row_sum, up
 
@@ -40,11 +41,11 @@ def reference(mu: Tensor, logvar: Tensor) -> Tensor:
 OP = Op(
     "gaussian_kl",
     "(Tensor mu, Tensor logvar) -> Tensor",
-    empty=lambda mu, logvar: mu.new_empty(mu.shape[:1], dtype=torch.float32),
+    empty=lambda mu, logvar: per_sample(mu),
     reference=reference,
     backward=Backward(
         "(Tensor grad_kl, Tensor mu, Tensor logvar) -> (Tensor, Tensor)",
-        empty=lambda grad_kl, mu, logvar: (mu.new_empty(mu.shape), logvar.new_empty(logvar.shape)),
+        empty=lambda grad_kl, mu, logvar: (like(mu), like(logvar)),
         gradients=("mu", "logvar"),
     ),
 )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vaelocity.ops import _reconstruction
 from vaelocity.ops._case import Case, Maker, sample, standard
+from vaelocity.ops._memory import like, per_sample
 from vaelocity.ops._op import Backward, Op
 from vaelocity.ops._reconstruction import KINDS
 
@@ -58,11 +59,11 @@ reference = _reconstruction.reference
 
 
 def _empty(x: Tensor, *_: Any) -> Tensor:
-    return x.new_empty(x.shape[:1], dtype=torch.float32)
+    return per_sample(x)
 
 
 def _empty_backward(grad_loss: Tensor, x: Tensor, y: Tensor, *_: Any) -> Tensor:
-    return y.new_empty(y.shape)
+    return like(y)
 
 
 _ARGUMENTS = "Tensor x, Tensor y, str kind, float delta, Tensor? mask, Tensor? weight"

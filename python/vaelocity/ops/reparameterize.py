@@ -7,6 +7,7 @@ from torch import Tensor
 
 from vaelocity.ops import _check, _noise
 from vaelocity.ops._case import Case, Maker, standard
+from vaelocity.ops._memory import like
 from vaelocity.ops._op import Backward, Op
 from vaelocity.ops._sums import up
 from vaelocity.ops.rng import Rng
@@ -46,11 +47,11 @@ def reference(mu: Tensor, logvar: Tensor, rng: Tensor) -> Tensor:
 OP = Op(
     "reparameterize",
     "(Tensor mu, Tensor logvar, Tensor rng) -> Tensor",
-    empty=lambda mu, logvar, rng: mu.new_empty(mu.shape),
+    empty=lambda mu, logvar, rng: like(mu),
     reference=reference,
     backward=Backward(
         "(Tensor grad_z, Tensor logvar, Tensor rng) -> Tensor",
-        empty=lambda grad_z, logvar, rng: logvar.new_empty(logvar.shape),
+        empty=lambda grad_z, logvar, rng: like(logvar),
         gradients=("logvar",),
         passed={"mu": 0},
     ),

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from vaelocity.ops import _check
 from vaelocity.ops._case import Case, Maker, standard
+from vaelocity.ops._memory import like, per_sample
 from vaelocity.ops._op import Backward, Op
 from vaelocity.ops.gaussian_kl import reference as _kl_reference
 from vaelocity.ops.reparameterize import reference as _z_reference
@@ -43,15 +44,15 @@ OP = Op(
     "reparameterize_kl",
     "(Tensor mu, Tensor logvar, Tensor rng) -> (Tensor, Tensor)",
     empty=lambda mu, logvar, rng: (
-        mu.new_empty(mu.shape),
-        mu.new_empty(mu.shape[:1], dtype=torch.float32),
+        like(mu),
+        per_sample(mu),
     ),
     reference=reference,
     backward=Backward(
         "(Tensor grad_z, Tensor grad_kl, Tensor mu, Tensor logvar, Tensor rng) -> (Tensor, Tensor)",
         empty=lambda grad_z, grad_kl, mu, logvar, rng: (
-            mu.new_empty(mu.shape),
-            logvar.new_empty(logvar.shape),
+            like(mu),
+            like(logvar),
         ),
         gradients=("mu", "logvar"),
     ),

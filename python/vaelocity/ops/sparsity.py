@@ -7,6 +7,7 @@ from torch import Tensor
 
 from vaelocity.ops import _check
 from vaelocity.ops._case import Case, Maker, standard
+from vaelocity.ops._memory import like, per_sample
 from vaelocity.ops._op import Backward, Op
 from vaelocity.ops._sums import row_sum, up
 
@@ -38,11 +39,11 @@ def reference(z: Tensor) -> Tensor:
 OP = Op(
     "sparsity",
     "(Tensor z) -> Tensor",
-    empty=lambda z: z.new_empty(z.shape[:1], dtype=torch.float32),
+    empty=per_sample,
     reference=reference,
     backward=Backward(
         "(Tensor grad, Tensor z) -> Tensor",
-        empty=lambda grad, z: z.new_empty(z.shape),
+        empty=lambda grad, z: like(z),
         gradients=("z",),
     ),
 )
