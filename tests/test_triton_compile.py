@@ -203,7 +203,7 @@ def test_every_kernel_elsewhere(
 
 
 def test_instructions_for_a_normal(launches: Callable[..., list[Launch]], tmp_path: Path) -> None:
-    """62 on sm_90 with all that a kernel has around them; tl.randn alone takes 208."""
+    """62 on sm_90 with all that a kernel has around them."""
     (launch,) = launches("philox_normal", torch.float32)
     cubin = launch.compile("sm_90").asm["cubin"]
     code = run_tool("nvdisasm", "-c", cubin=cubin, tmp_path=tmp_path)
