@@ -24,8 +24,9 @@ set(VAELOCITY_ISA_FLAGS_generic "")
 # by SIMDe (Debian's libsimde-dev), so that what it computes is tested and not only its grammar.
 option(VAELOCITY_EMULATE_AVX512 "Tests only: emulate AVX-512 with AVX2" OFF)
 if(VAELOCITY_EMULATE_AVX512)
+  # -fwrapv: lanes wrap around in the machine, and SIMDe writes them as signed int.
   set(VAELOCITY_ISA_FLAGS_avx512
-    -mavx2 -mfma -mf16c -isystem ${CMAKE_CURRENT_SOURCE_DIR}/tests/cpp/emulate)
+    -mavx2 -mfma -mf16c -fwrapv -isystem ${CMAKE_CURRENT_SOURCE_DIR}/tests/cpp/emulate)
 endif()
 
 function(vaelocity_add_isa_sources target)
