@@ -17,6 +17,7 @@ from vaelocity import _core
 from vaelocity.bundle import read_bundle, write_bundle
 from vaelocity.cli import main
 from vaelocity.export import cpp_header
+from vaelocity.threshold import Threshold
 
 FLAGS = ("-std=c++17", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror")
 
@@ -174,11 +175,12 @@ def test_thresholds_names_and_the_command(
     path = make_bundle([3, 2])
     metadata, tensors = read_bundle(path)
     metadata["features"] = ["pt", 'a "quoted" \\ name?', "φ0"]
-    metadata["thresholds"] = [{"name": "fpr=0.01", "kind": "reconstruction", "value": 1.5}]
+    threshold = Threshold("fpr=0.01", "reconstruction", 1.5, 0.01, 0.01, (0.005, 0.02), 1000)
+    metadata["thresholds"] = [threshold.to_dict()]
     write_bundle(path, metadata, tensors)
     header = tmp_path / "out.hpp"
     assert main(["export", str(path), "--header", str(header), "--namespace", "jets"]) == 0
-    assert "wrote" in capsys.readouterr().err
+    assert "wrote" in capsys.readouterr().out
     source = tmp_path / "main.cpp"
     source.write_text(
         f'#include "{header}"\n#include <cstdio>\n#include <cmath>\n'

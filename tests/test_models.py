@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -260,7 +261,7 @@ def test_what_a_file_keeps(ae: Autoencoder, tmp_path: Path) -> None:
     assert again.feature_names == list("abcdefg")
     assert again.history == ae.history
     assert again.provenance == ae.provenance
-    assert again.thresholds == [threshold]
+    assert again.thresholds == [replace(threshold, model=vaelocity.load(path).identity)]
     scorer = vaelocity.load(path)
     assert scorer.predict(X).sum() == (ae.score(X) > np.float32(threshold.value)).sum()
     # Saved again it keeps its thresholds; trained again its scores are others, and they go.
@@ -276,8 +277,8 @@ def test_the_kind_a_file_is_saved_with_and_its_thresholds(vae: VAE, tmp_path: Pa
     mu2 = threshold_for(vae.score(X, "mu2"), fpr=0.1, kind="mu2")
     vae.save(path, kind="kl", thresholds=[kl, mu2])
     assert vaelocity.load(path).kind == "kl"
-    assert [t["value"] for t in vaelocity.load(path).thresholds] == [kl.value]
-    assert [t["value"] for t in vaelocity.load(path, kind="mu2").thresholds] == [mu2.value]
+    assert vaelocity.load(path).threshold().value == kl.value
+    assert vaelocity.load(path, kind="mu2").threshold().value == mu2.value
     before = path.read_bytes()
     with pytest.raises(ValueError, match=r"thresholds: fpr=0\.1 more than once for kl"):
         vae.save(path, thresholds=[kl, kl])

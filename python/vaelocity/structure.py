@@ -115,6 +115,8 @@ def _check_thresholds(metadata: Mapping[str, Any]) -> None:
             threshold = Threshold.from_dict(entry)
         except ValueError as error:
             raise BundleError(str(error)) from None
+        if not _is_float32(threshold.value) or np.float32(threshold.value) != threshold.value:
+            raise BundleError(f"thresholds: the value of {threshold.name} is no finite float32")
         _check_owner(f"threshold {threshold.name}", threshold.model, metadata)
         if (threshold.kind, threshold.name) in seen:
             raise BundleError(f"thresholds: {threshold.name} more than once for {threshold.kind}")

@@ -64,10 +64,13 @@ float element(const float *p, size_t i) {
 
 /// A number that is a finite float32: a double beyond would be undefined behaviour to convert.
 float read_float(const json &object, const char *key, float otherwise, const std::string &where) {
-  const double value = object.value(key, static_cast<double>(otherwise));
-  if (!(std::fabs(value) <= std::numeric_limits<float>::max()))
-    fail(where + ": " + key + " is no finite float32");
-  return static_cast<float>(value);
+  const json value = object.value(key, json(otherwise));
+  if (!value.is_number())
+    fail(where + ": expected a finite number as " + key + ", got " + value.type_name());
+  const double number = value.get<double>();
+  if (!(std::fabs(number) <= std::numeric_limits<float>::max()))
+    fail(where + ": expected a finite number as " + key + ", got " + std::to_string(number));
+  return static_cast<float>(number);
 }
 
 Dense read_dense(const BundleFile &file, const json &step, const std::string &where, int in) {

@@ -15,6 +15,7 @@ import numpy as np
 
 from vaelocity import _core
 from vaelocity.bundle import bundle_bytes
+from vaelocity.threshold import Threshold
 
 NETWORKS = [
     (False, "relu", "reconstruction"),
@@ -45,7 +46,7 @@ def model(gaussian: bool, activation: str, kind: str) -> bytes:
         "latent": {"kind": "gaussian" if gaussian else "point", "size": 2},
         "decoder": [layer("d0", 2, 4, activation), layer("d1", 4, 3, "identity")],
         "score": {"kind": kind, "loss": "squared_error", "beta": 0.5},
-        "thresholds": [{"name": "t", "kind": kind, "value": 1.5}],
+        "thresholds": [Threshold("t", kind, 1.5, 0.01, 0.01, (0.005, 0.02), 1000).to_dict()],
     }
     tensors["rows"] = rng.normal(size=(2, 3)).astype(np.float32)
     draft = _core.Model.from_bytes(bundle_bytes(metadata, tensors), verify=False)
