@@ -64,9 +64,11 @@ class VAE(Model):
         self, x: Tensor, rng: ops.Rng, backend: str | None = None
     ) -> dict[str, Tensor]:
         mu, logvar = self.posterior(x)
-        z = ops.reparameterize(mu, logvar, rng, backend=backend)
-        found = ops.elbo(x, self.decoder(z), mu, logvar, self.beta, backend=backend)
-        return {"loss": found.total, "reconstruction": found.reconstruction, "kl": found.kl}
+        # The KL with the sample and not in `elbo`: mu and logvar get their gradients from one op,
+        # where autograd would have to add up those of two.
+        z, kl = ops.reparameterize_kl(mu, logvar, rng, backend=backend)
+        reconstruction = ops.reconstruction_loss(x, self.decoder(z), backend=backend)
+        return {"loss": reconstruction + self.beta * kl, "reconstruction": reconstruction, "kl": kl}
 
     def standardised_score(self, x: Tensor, kind: str) -> Tensor:
         mu, logvar = self.posterior(x)
