@@ -8,6 +8,7 @@ from typing import Any
 
 import machine
 import torch
+from ops_report import IDLE
 from ops_workload import Workload, as_one_writes_it
 from race import OURS, Entry, failed, race
 from torch import Tensor
@@ -23,6 +24,9 @@ def timed(workload: Workload, compiled: bool, rounds: int, seconds: float) -> di
     finish = None
     with as_one_writes_it():
         entries += [checked(each, workload, expected) for each in _rivals(workload, compiled)]
+        if workload.leaves:
+            nothing = "computes nothing"
+            entries.append(Entry(IDLE, nothing, workload.idle(), information=nothing))
         if workload.device.type == "cuda":
             finish = torch.cuda.synchronize
         found = race(entries, 1, 0, machine.NO_PEAK, rounds, seconds, finish)

@@ -12,6 +12,8 @@ import pages
 from requirements import speed
 
 SCHEMA = 1
+IDLE = "autograd alone"
+"""The entry of a case that computes nothing: `Workload.idle`."""
 
 _BOTH = "forward and backward"
 WANTED = (
@@ -41,8 +43,16 @@ def judge(results: Mapping[str, Any]) -> list[dict[str, Any]]:
             entries = {entry["name"]: entry for entry in case["entries"] if entry["speedup"]}
             if rival_name in entries or not results["quick"]:
                 verdict = speed(case, entries.get(rival_name), factor)
+                if not verdict["met"] and rival_name in entries and IDLE in entries:
+                    verdict["why"] += _with_free_kernels(entries[rival_name], entries[IDLE])
                 found.append({"name": f"{name}: {rival_name}", **verdict})
     return found
+
+
+def _with_free_kernels(rival: Mapping[str, Any], idle: Mapping[str, Any]) -> str:
+    """How fast kernels that take no time would be, behind one autograd.Function."""
+    bound = rival["speedup"]["value"] / idle["speedup"]["value"]
+    return f"; one autograd.Function with kernels that take no time: {bound:.2f} x"
 
 
 def markdown(results: Mapping[str, Any]) -> str:

@@ -77,6 +77,26 @@ class Workload:
 
         return both
 
+    def idle(self) -> Callable[[], list[Tensor]]:
+        """Forward and backward of one autograd.Function with these leaves and results that computes
+        nothing: what torch takes whatever the kernels do."""
+        leaves = [self.arguments[name] for name in self.leaves]
+        outputs = [r for r in results(self.ours(**self.arguments)) if r.is_floating_point()]
+        shapes = [each.shape for each in outputs]
+        grads = [torch.ones_like(each) for each in outputs]
+
+        class Idle(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, *given: Tensor) -> tuple[Tensor, ...]:
+                ctx.save_for_backward(*given)
+                return tuple(given[0].new_empty(shape) for shape in shapes)
+
+            @staticmethod
+            def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
+                return tuple(torch.empty_like(each) for each in ctx.saved_tensors)
+
+        return lambda: list(torch.autograd.grad(Idle.apply(*leaves), leaves, grads))
+
     def expected(self) -> list[Tensor]:
         """What the reference gives in float64."""
         wide: dict[str, Any] = {}
