@@ -6,7 +6,7 @@ BIN := .venv/bin
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP := $(BIN)/python -m pip install --quiet
-SOURCES := $(shell git ls-files csrc kernels python CMakeLists.txt pyproject.toml README.md LICENSE 2>/dev/null)
+SOURCES := $(shell git ls-files csrc kernels python CMakeLists.txt pyproject.toml README.md LICENSE LICENSE-THIRD-PARTY 2>/dev/null)
 
 .PHONY: help demo test lint format bench soak fuzz wheel clean
 
