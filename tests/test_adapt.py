@@ -77,7 +77,6 @@ def test_the_rate_holds_on_a_real_stream_where_the_frozen_model_drifts_away(
     assert accepted.mean() > FPR / 3
     assert follower.threshold.fpr == FPR
     assert follower.threshold.name == "watch"
-    print(f"{name}: frozen {frozen:.3f}, following {accepted.mean():.3f}, asked {FPR}")
 
 
 # ---- The scaler
