@@ -41,7 +41,7 @@ def stream(data_dir: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("name", DRIFTING)
-def test_the_rate_holds_on_a_real_stream_where_the_frozen_model_drifts_away(
+def test_the_rate_stays_within_four_times_what_was_asked_where_a_frozen_model_drifts_away(
     name: str, data_dir: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("torch", reason="needs the extra vaelocity[train]")
