@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from network import Network, build, jet_rows, read
 
+from vaelocity.benchmark.network import Network, build, jet_rows, read
 from vaelocity.bundle import read_bundle
 from vaelocity.cuda.plan import Network as CudaNetwork
 from vaelocity.cuda.plan import network as cuda_network

@@ -63,7 +63,7 @@ def test_everything_it_needs_to_run_is_inside_and_nothing_else() -> None:
     assert script.value == "vaelocity.cli:main"
     names = installed_names()
     assert any(name.endswith("licenses/LICENSE") for name in names)
-    for name in names:
+    for name in names - {"vaelocity/benchmark/latency.cpp"}:  # compiled by `vaelocity bench`
         parts = name.split("/")
         assert not {"tests", "bench", "csrc", "build"} & set(parts), name
         assert not name.endswith((".cpp", ".o", ".log")), name

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from vaelocity.cli.bench import bench
 from vaelocity.cli.console import out
 from vaelocity.cli.demo import demo
 from vaelocity.cli.drift import drift
@@ -58,5 +59,6 @@ def root(
 
 for command in (
     demo, fit, score, merge, stream, threshold, overlap, drift, faults, inspect, verify, export,
+    bench,
 ):  # fmt: skip
     app.command()(command)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from network import Network, Rows
-from peers.protocol import Call, Way
+from vaelocity.benchmark.network import Network, Rows
+from vaelocity.benchmark.peers.protocol import Call, Way
 
 NAME = "openvino"
 LIBRARY = "openvino"
@@ -20,7 +20,8 @@ def ways(network: Network, n: int, precision: str = "f32") -> Sequence[Way]:
     A fixed batch of one row is left out: 2026.4 crashes while compiling it with one thread in f32.
     """
     import openvino
-    from peers.onnx_graph import score_model
+
+    from vaelocity.benchmark.peers.onnx_graph import score_model
 
     core = openvino.Core()
     # Without the hint it computes in bfloat16 wherever the processor can.

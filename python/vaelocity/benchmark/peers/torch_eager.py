@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from network import Network, Rows
-from peers.protocol import Call, Way
+from vaelocity.benchmark.network import Network, Rows
+from vaelocity.benchmark.peers.protocol import Call, Way
 
 NAME = "torch eager"
 LIBRARY = "torch"
@@ -15,7 +15,8 @@ INFORMATION = None
 def ways(network: Network, n: int) -> Sequence[Way]:
     """A Sequential under inference_mode; the same with operations in place."""
     import torch
-    from peers.torch_module import ScoreModule
+
+    from vaelocity.benchmark.peers.torch_module import ScoreModule
 
     torch.set_num_threads(1)
 

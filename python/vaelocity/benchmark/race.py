@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from machine import Peak
-from network import Rows
-from timing import Contender, Seconds, fastest, interleave, median, speedup
+
+from vaelocity.benchmark.machine import Peak
+from vaelocity.benchmark.network import Rows, Unsupported
+from vaelocity.benchmark.timing import Contender, Seconds, fastest, interleave, median, speedup
 
 TOLERANCE = 1e-4
 BLOCK = 4096
-PEERS = ("torch_eager", "torch_compile", "onnxruntime", "openvino", "openvino_bf16")
+PEERS = ("torch_eager", "torch_compile", "onnxruntime", "openvino", "openvino_bf16", "pyod")
 OURS = "vaelocity"
 PEAK = "peak"
 
@@ -49,7 +50,9 @@ class Entry:
 def checked(entry: Entry, reference: Reference, tolerance: float = TOLERANCE) -> Entry:
     """The entry with its largest relative error; refused (not timed) where that is too large.
 
-    An entry for information keeps its error and is timed whatever it is, NaN excepted.
+    Relative to the score of the row, and to 1 % of the median score where that is more: a score
+    that is nearly 0 is a difference of larger numbers. An entry for information keeps its error and
+    is timed whatever it is, NaN excepted.
     """
     if entry.call is None:
         return entry
@@ -60,7 +63,8 @@ def checked(entry: Entry, reference: Reference, tolerance: float = TOLERANCE) ->
     if scores.shape != reference.shape:
         reason = f"gives shape {scores.shape}, not {reference.shape}"
         return replace(entry, call=None, status="refused", reason=reason)
-    off = float(np.max(np.abs(scores - reference) / np.abs(reference)))
+    size = np.abs(reference)
+    off = float(np.max(np.abs(scores - reference) / np.maximum(size, 0.01 * np.median(size))))
     entry = replace(entry, error=off)
     if off <= tolerance or (entry.information and np.isfinite(off)):
         return entry
@@ -71,26 +75,34 @@ def checked(entry: Entry, reference: Reference, tolerance: float = TOLERANCE) ->
 def failed(entry: Entry, error: Exception) -> Entry:
     """The entry with the first line of what went wrong instead of its call."""
     status = "not installed" if isinstance(error, ImportError) else "failed"
+    if isinstance(error, Unsupported):
+        return replace(entry, call=None, status="left out", reason=str(error))
     text = str(error).strip()
     reason = f"{type(error).__name__}: {text.splitlines()[0] if text else ''}"
     return replace(entry, call=None, status=status, reason=reason)
 
 
-def load_peers() -> None:
+def _peer(name: str) -> Any:
+    return importlib.import_module(f"vaelocity.benchmark.peers.{name}")
+
+
+def load_peers(peers: Sequence[str] = PEERS) -> None:
     """Import every library first: one that is loaded between two cases slows the next for a while
     (openvino does, for about a second)."""
-    for module in PEERS:
+    for name in peers:
         with contextlib.suppress(ImportError):
-            importlib.import_module(importlib.import_module(f"peers.{module}").LIBRARY)
+            importlib.import_module(_peer(name).LIBRARY)
 
 
-def peer_entries(network: Any, rows: Rows, reference: Reference) -> Iterator[Entry]:
+def peer_entries(
+    network: Any, rows: Rows, reference: Reference, peers: Sequence[str] = PEERS
+) -> Iterator[Entry]:
     """Of every peer its plain way, its fastest given all rows at once, and its fastest in blocks
     of BLOCK rows, where these are others."""
-    for module in PEERS:
-        empty = Entry(module, "", None)
+    for name in peers:
+        empty = Entry(name, "", None)
         try:
-            peer = importlib.import_module(f"peers.{module}")
+            peer = _peer(name)
             empty = Entry(peer.NAME, "", None, information=peer.INFORMATION)
             whole = [
                 replace(empty, way=way.name, call=way.bind(rows))
@@ -147,11 +159,13 @@ def race(
     rounds: int,
     sample_seconds: float,
     finish: Call | None = None,
+    row_bytes: int = 0,
 ) -> list[dict[str, Any]]:
     """The entries of a case as JSON: seconds a call, percent of the peak, how much faster OURS is.
 
-    flop: operations a row. The first entry whose name is OURS is what the others are compared with;
-    the peak's loop takes part in every round. finish: see `Contender`.
+    flop: operations a row; row_bytes: what a row must move through memory. The first entry whose
+    name is OURS is what the others are compared with; the peak's loop takes part in every round.
+    finish: see `Contender`.
     """
     contenders = {e.key: Contender(e.call, finish=finish) for e in entries if e.call is not None}
     if peak.call is not None:
@@ -160,22 +174,30 @@ def race(
         contenders, rounds=rounds, sample_seconds=sample_seconds, warmup_seconds=0.2
     )
     ours = next(entry.key for entry in entries if entry.name == OURS)
-    return [_row(entry, seconds, seconds.get(ours), rows * flop, peak.flop) for entry in entries]
+    work = (rows * flop, rows * row_bytes)
+    return [_row(entry, seconds, seconds.get(ours), work, peak) for entry in entries]
 
 
 def _row(
-    entry: Entry, seconds: dict[str, Seconds], ours: Seconds | None, flop: int, peak_flop: float
+    entry: Entry,
+    seconds: dict[str, Seconds],
+    ours: Seconds | None,
+    work: tuple[int, int],
+    peak: Peak,
 ) -> dict[str, Any]:
-    """One line of a case's table."""
+    """One line of a case's table. work: operations and bytes of a call."""
     found = {k: v for k, v in asdict(replace(entry, call=None)).items() if k != "call"}
     found |= {"seconds": None, "percent_of_peak": None, "speedup": None}
     mine = seconds.get(entry.key)
     if mine is None:
         return found
+    flop, moved = work
     found["seconds"] = asdict(median(mine))
     if PEAK in seconds:
-        at_peak = seconds[PEAK] * flop / peak_flop
+        at_peak = seconds[PEAK] * flop / peak.flop
         found["percent_of_peak"] = 100 * median(at_peak / mine).value
+    if moved and peak.bandwidth:
+        found["percent_of_bandwidth"] = 100 * moved / peak.bandwidth / median(mine).value
     if ours is not None and ours is not mine:
         found["speedup"] = asdict(speedup(ours, mine))
     return found

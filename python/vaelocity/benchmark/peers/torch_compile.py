@@ -10,8 +10,8 @@ from itertools import count
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, cast
 
-from network import Network, Rows
-from peers.protocol import Call, Way
+from vaelocity.benchmark.network import Network, Rows
+from vaelocity.benchmark.peers.protocol import Call, Way
 
 if TYPE_CHECKING:
     import torch
@@ -65,8 +65,9 @@ def _compiled(network: Network, n: int, mode: str | None, freezing: bool) -> Sco
     object, and looked through one by one at every call.
     """
     import torch
-    from peers.torch_module import ScoreModule
     from torch._inductor import config
+
+    from vaelocity.benchmark.peers.torch_module import ScoreModule
 
     torch.set_num_threads(1)
     plain = ScoreModule.forward

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from network import Network
-from peers import openvino
-from peers.protocol import Way
+from vaelocity.benchmark.network import Network
+from vaelocity.benchmark.peers import openvino
+from vaelocity.benchmark.peers.protocol import Way
 
 NAME = "openvino bf16"
 LIBRARY = "openvino"

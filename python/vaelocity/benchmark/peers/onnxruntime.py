@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
-from network import Network, Rows
-from peers.protocol import Call, Way
+
+from vaelocity.benchmark.network import Network, Rows
+from vaelocity.benchmark.peers.protocol import Call, Way
 
 NAME = "onnxruntime"
 LIBRARY = "onnxruntime"
@@ -17,7 +18,8 @@ INFORMATION = None
 def ways(network: Network, n: int) -> Sequence[Way]:
     """session.run, and io binding with memory for input and output that stays."""
     import onnxruntime as ort
-    from peers.onnx_graph import score_model
+
+    from vaelocity.benchmark.peers.onnx_graph import score_model
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

@@ -9,11 +9,14 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 _PEAK_C = r"""
 #if defined(__AVX512F__)
@@ -39,29 +42,47 @@ float run(long steps, float scale, float shift) {
   EACH(SUM)
   return sum[0];
 }
+/* reads n floats, a multiple of 12 vectors, once */
+float read_all(const float *data, long n) {
+  const vec *at = (const vec *)data, *end = (const vec *)(data + n);
+#define ZERO(c) vec acc##c = {0};
+#define ADD(c) acc##c += at[c];
+  EACH(ZERO)
+  for (; at < end; at += 12) { EACH(ADD) }
+  vec sum = {0};
+  EACH(SUM)
+  return sum[0];
+}
 """
+
+_BANDWIDTH_BYTES = 12 * 64 * (1 << 19)  # 403 MB: more than the caches of the machines there are
 
 
 @dataclass(frozen=True)
 class Peak:
     """A loop of nothing but fused multiply-adds in registers: its time is the peak.
 
-    call   runs it once; None where it could not be built
-    flop   floating-point operations of a call (2 an fma)
-    why    how it was built, or why it was not
+    call       runs it once; None where it could not be built
+    flop       floating-point operations of a call (2 an fma)
+    why        how it was built, or why it was not
+    bandwidth  bytes/s that one core reads from memory; 0 where not measured
     """
 
     call: Callable[[], object] | None
     flop: float
     why: str
+    bandwidth: float = 0.0
 
 
 NO_PEAK = Peak(None, 0.0, "not asked for")
 """For races in which nothing is measured against the peak."""
 
 
-def fma_peak(flop: float = 2e8) -> Peak:
-    """The loop, compiled for this machine by the C compiler found here."""
+def fma_peak(flop: float = 2e8, *, bandwidth: bool = False) -> Peak:
+    """The loop, compiled for this machine by the C compiler found here.
+
+    bandwidth: measure that, too; it takes 0.4 GB of memory for half a second.
+    """
     compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
     if compiler is None:
         return Peak(None, 0.0, "no C compiler found")
@@ -80,11 +101,27 @@ def fma_peak(flop: float = 2e8) -> Peak:
     per_step = int(loop.flop_per_step())
     steps = max(1, round(flop / per_step))
     why = f"{loop.vector_bits()}-bit fma, {Path(compiler).name} {' '.join(flags[:3])}"
-    return Peak(lambda: loop.run(steps, 0.999, 0.001), float(steps * per_step), why)
+    found = _bandwidth(loop) if bandwidth else 0.0
+    return Peak(lambda: loop.run(steps, 0.999, 0.001), float(steps * per_step), why, found)
 
 
-def fingerprint(packages: tuple[str, ...]) -> dict[str, Any]:
-    """What a reader must know to judge the numbers; JSON."""
+def _bandwidth(loop: ctypes.CDLL) -> float:
+    """Bytes/s of reading memory once, the best of five: what disturbs it only makes it less."""
+    raw = np.ones(_BANDWIDTH_BYTES // 4 + 16, np.float32)
+    data = raw[(-raw.ctypes.data % 64) // 4 :][: _BANDWIDTH_BYTES // 4]
+    loop.read_all.restype = ctypes.c_float
+    loop.read_all.argtypes = [ctypes.c_void_p, ctypes.c_long]
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        loop.read_all(data.ctypes.data, len(data))
+        seconds.append(time.perf_counter() - start)
+    return _BANDWIDTH_BYTES / min(seconds)
+
+
+def fingerprint(packages: tuple[str, ...], source: Path | None = None) -> dict[str, Any]:
+    """What a reader must know to judge the numbers; JSON. source: a folder in the git repository
+    that is measured."""
     return {
         "cpu": cpu_model(),
         "cpus": os.cpu_count(),
@@ -93,7 +130,7 @@ def fingerprint(packages: tuple[str, ...]) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in packages},
-        "commit": _commit(),
+        "commit": None if source is None else _commit(source),
     }
 
 
@@ -137,10 +174,11 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _commit() -> str | None:
-    here = Path(__file__).parent
+def _commit(source: Path) -> str | None:
+    if shutil.which("git") is None:
+        return None
     found = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-        cwd=here, capture_output=True, text=True, check=False,
+        cwd=source, capture_output=True, text=True, check=False,
     )  # fmt: skip
     return found.stdout.strip() or None

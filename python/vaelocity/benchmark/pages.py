@@ -19,10 +19,11 @@ def machine_line(results: Mapping[str, Any]) -> str:
     """Where and when it was measured, and with what."""
     machine = results["machine"]
     packages = ", ".join(f"{k} {v}" for k, v in machine["packages"].items() if v)
+    commit = f"commit {machine['commit']}; " if machine["commit"] else ""
     return (
         f"{machine['cpu']}, {machine['cpus']} CPUs, {', '.join(machine['flags'])}; "
         f"{machine['system']}; Python {machine['python']}; {packages}; "
-        f"commit {machine['commit']}; load average at the start "
+        f"{commit}load average at the start "
         f"{machine['load_average'][0]:.2f}; {results['date']}."
     )
 
