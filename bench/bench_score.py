@@ -25,7 +25,7 @@ import requirements
 import vaelocity
 from vaelocity.benchmark import cases, machine, score_report
 from vaelocity.benchmark.cases import LONG
-from vaelocity.benchmark.network import build, jet_rows
+from vaelocity.benchmark.networks import build, jet_rows
 from vaelocity.benchmark.race import load_peers
 
 PACKAGES = ("vaelocity", "numpy", "torch", "onnxruntime", "openvino", "pyod")

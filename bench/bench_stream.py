@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 
 from vaelocity.benchmark import machine
-from vaelocity.benchmark.network import build, jet_rows
+from vaelocity.benchmark.networks import build, jet_rows
 from vaelocity.benchmark.timing import Contender, interleave, median, speedup
 
 PACKAGES = ("vaelocity", "numpy", "pyarrow", "pyzmq", "confluent-kafka")

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from vaelocity.benchmark.network import Network
 from vaelocity.benchmark.peers.torch_module import ScoreModule
+from vaelocity.frozen import Network
 
 Call = Callable[[], Any]
 

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 import vaelocity
-from vaelocity.benchmark.network import build
+from vaelocity.benchmark.networks import build
 from vaelocity.stream import Pump, Rejects, StreamScorer, open_sink, open_source
 
 FRAME = 2048

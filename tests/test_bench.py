@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import vaelocity
-from vaelocity.benchmark import cases, network, race, score_report, timing
+from vaelocity import frozen
+from vaelocity.benchmark import cases, networks, race, score_report, timing
 from vaelocity.benchmark.machine import NO_PEAK
 
 BENCH = Path(__file__).parents[1] / "bench"
@@ -193,7 +194,7 @@ def test_pages_are_made_from_json(module: Callable[[str], ModuleType], tmp_path:
 
 
 @pytest.mark.parametrize("gaussian", [False, True])
-@pytest.mark.parametrize("activation", sorted(network.ACTIVATIONS))
+@pytest.mark.parametrize("activation", sorted(frozen.ACTIVATIONS))
 def test_the_reference_is_the_scorer(
     make_bundle: Callable[..., Path],
     exact_score: Callable[..., np.ndarray],
@@ -203,7 +204,7 @@ def test_the_reference_is_the_scorer(
     path = make_bundle([7, 5, 3], gaussian=gaussian, activation=activation)
     rows = np.random.default_rng(3).normal(size=(50, 7)).astype(np.float32)
     for kind in vaelocity.load(path).kinds:
-        found = network.read("7-5-3", path, kind)
+        found = frozen.read("7-5-3", path, kind)
         # The scale's reciprocal is a float32 in the scorer and here, a float64 there.
         np.testing.assert_allclose(
             found.reference(rows), exact_score(path, rows, kind), rtol=1e-5, atol=1e-9
@@ -225,8 +226,8 @@ def test_a_model_is_timed_beside_every_peer_that_is_installed(
     path = make_bundle([6, 5, 2], gaussian=gaussian, activation="silu")
     peers = ("torch_eager", "onnxruntime", "openvino", "pyod")
     for kind in vaelocity.load(path).kinds:
-        net = network.read("6-5-2", path, kind)
-        rows = network.made_rows(net, 300)
+        net = frozen.read("6-5-2", path, kind)
+        rows = networks.made_rows(net, 300)
         case = cases.batch(net, rows, NO_PEAK, True, isas=["generic"], peers=peers)
         seen = {e["name"]: e["status"] for e in case["entries"]}
         assert seen["vaelocity"] == "timed"
@@ -242,8 +243,8 @@ def test_a_model_is_timed_beside_every_peer_that_is_installed(
 
 def test_a_model_that_the_peers_cannot_say_is_named(make_bundle: Callable[..., Path]) -> None:
     path = make_bundle([7, 5, 3])
-    with pytest.raises(network.Unsupported, match="score kind latent_reconstruction"):
-        network.read("7-5-3", path, "latent_reconstruction")
+    with pytest.raises(frozen.Unsupported, match="score kind latent_reconstruction"):
+        frozen.read("7-5-3", path, "latent_reconstruction")
 
 
 def test_an_op_that_is_wrong_is_refused(module: Callable[[str], ModuleType]) -> None:

@@ -15,9 +15,9 @@ import numpy as np
 
 import vaelocity
 from vaelocity.benchmark.machine import Peak
-from vaelocity.benchmark.network import Network, Rows
 from vaelocity.benchmark.race import OURS, PEERS, Entry, checked, peer_entries, race
 from vaelocity.benchmark.timing import Contender, interleave, median
+from vaelocity.frozen import Network, Rows
 
 LONG = 1 << 20
 

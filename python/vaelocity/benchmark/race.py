@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vaelocity.benchmark.machine import Peak
-from vaelocity.benchmark.network import Rows, Unsupported
 from vaelocity.benchmark.timing import Contender, Seconds, fastest, interleave, median, speedup
+from vaelocity.frozen import Rows, Unsupported
 
 TOLERANCE = 1e-4
 BLOCK = 4096

@@ -15,11 +15,13 @@ import typer
 
 import vaelocity
 from vaelocity import _core
-from vaelocity.benchmark import cases, latency, machine, network, score_report
+from vaelocity.benchmark import cases, latency, machine, networks, score_report
 from vaelocity.benchmark.race import PEERS, load_peers
-from vaelocity.bundle import read_bundle
 from vaelocity.cli import console, options
 from vaelocity.cli.console import CommandError
+from vaelocity.cli.inspect import network_name
+from vaelocity.cli.tensors import TensorFile
+from vaelocity.frozen import Network, Unsupported, read
 
 PACKAGES = ("vaelocity", "numpy", "torch", "onnxruntime", "openvino", "pyod")
 ROWS = (1, 4096, 65536)
@@ -82,7 +84,7 @@ def bench(
 
 
 def run(
-    timed: network.Network,
+    timed: Network,
     sizes: Sequence[int],
     peers: Sequence[str],
     quick: bool,
@@ -99,12 +101,12 @@ def run(
         done = []
         for n in sizes:
             console.err().print(f"{timed.name}, {n:,} rows")
-            made = network.made_rows(timed, n)
+            made = networks.made_rows(timed, n)
             isas = _core.available_isas() if n <= ISA_ROWS else []
             done.append(cases.batch(timed, made, peak, quick, isas=isas, peers=peers))
         if len(allowed) > 1:
             os.sched_setaffinity(0, allowed)
-            many = network.made_rows(timed, THREADED_ROWS)
+            many = networks.made_rows(timed, THREADED_ROWS)
             done.append(cases.threads(timed, many, peak, (1, len(allowed))))
             os.sched_setaffinity(0, {processor})
     console.err().print("one row through the C ABI; the first score of a new process")
@@ -135,10 +137,10 @@ def _peers(text: str | None) -> tuple[str, ...]:
     return tuple(wanted)
 
 
-def _network(bundle: Path | None, kind: str | None, folder: Path) -> network.Network:
+def _network(bundle: Path | None, kind: str | None, folder: Path) -> Network:
     if bundle is None:
         try:
-            return network.build(59, (64, 32), 16, folder)
+            return networks.build(59, (64, 32), 16, folder)
         except ImportError as error:
             raise CommandError(
                 'without MODEL.vael one is trained, which needs PyTorch: pip install "vaelocity'
@@ -146,9 +148,9 @@ def _network(bundle: Path | None, kind: str | None, folder: Path) -> network.Net
             ) from error
     scorer = vaelocity.load(bundle, kind=kind)
     try:
-        name = network.widths_name(*read_bundle(bundle))
-        return network.read(name, bundle, scorer.kind)
-    except network.Unsupported as error:
+        name = network_name(scorer.metadata, TensorFile(bundle))
+        return read(name, bundle, scorer.kind)
+    except Unsupported as error:
         raise CommandError(f"{bundle}: {error}: no other runtime to compare with yet") from error
 
 

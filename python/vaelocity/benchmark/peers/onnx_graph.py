@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from vaelocity.benchmark.network import Dense, Network
+from vaelocity.frozen import Dense, Network
 
 _OPERATORS = {
     "relu": "Relu",

@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from vaelocity.benchmark.network import Network, Rows
 from vaelocity.benchmark.peers.protocol import Call, Way
+from vaelocity.frozen import Network, Rows
 
 NAME = "onnxruntime"
 LIBRARY = "onnxruntime"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from vaelocity.benchmark.network import Network, Rows
 from vaelocity.benchmark.peers.protocol import Call, Way
+from vaelocity.frozen import Network, Rows
 
 NAME = "openvino"
 LIBRARY = "openvino"

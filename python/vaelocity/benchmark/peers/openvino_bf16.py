@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vaelocity.benchmark.network import Network
 from vaelocity.benchmark.peers import openvino
 from vaelocity.benchmark.peers.protocol import Way
+from vaelocity.frozen import Network
 
 NAME = "openvino bf16"
 LIBRARY = "openvino"

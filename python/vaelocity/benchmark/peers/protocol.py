@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from vaelocity.benchmark.network import Network, Rows
+from vaelocity.frozen import Network, Rows
 
 Call = Callable[[], Any]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from vaelocity.benchmark.network import Network, Rows, Unsupported
 from vaelocity.benchmark.peers.protocol import Call, Way
+from vaelocity.frozen import Network, Rows, Unsupported
 
 NAME = "pyod"
 LIBRARY = "pyod"

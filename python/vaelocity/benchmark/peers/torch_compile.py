@@ -10,8 +10,8 @@ from itertools import count
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, cast
 
-from vaelocity.benchmark.network import Network, Rows
 from vaelocity.benchmark.peers.protocol import Call, Way
+from vaelocity.frozen import Network, Rows
 
 if TYPE_CHECKING:
     import torch

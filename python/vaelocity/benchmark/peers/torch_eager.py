@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vaelocity.benchmark.network import Network, Rows
 from vaelocity.benchmark.peers.protocol import Call, Way
+from vaelocity.frozen import Network, Rows
 
 NAME = "torch eager"
 LIBRARY = "torch"

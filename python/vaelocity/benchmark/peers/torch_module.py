@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from vaelocity.benchmark.network import Dense, Network
+from vaelocity.frozen import Dense, Network
 
 
 class ScoreModule(nn.Module):

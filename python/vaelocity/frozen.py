@@ -1,4 +1,8 @@
-"""The network of a .vael file as the peers compute it, and its score in float64."""
+"""The network of a .vael file, read into plain arrays and computed in float64 NumPy.
+
+For comparing and for looking inside; what scores is `vaelocity.load`. Needs neither torch nor a
+compiled kernel, and knows models of dense layers.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vaelocity.bundle import read_bundle
+
+__all__ = ["Dense", "Network", "Unsupported", "read"]
+
 Rows = npt.NDArray[np.float32]
 Exact = npt.NDArray[np.float64]
 
@@ -18,7 +26,7 @@ _AT_A_TIME = 1 << 14
 
 
 class Unsupported(ValueError):
-    """Something that a peer or the reference does not know; the message says what."""
+    """Something that this module, or a peer in a race, does not know; the message says what."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +41,7 @@ class Dense:
 
 @dataclass(frozen=True)
 class Network:
-    """What every implementation computes of rows: x = (row - mean) * inverse_scale, then `kind`.
+    """What a score is made of: x = (row - mean) * inverse_scale, then `kind` of x.
 
     The encoder gives z, and where `gaussian` is true [mu, logvar] with z = mu; y = decoder(z).
     reconstruction is 1/2 ||y - x||^2, kl 1/2 sum(mu^2 + expm1(logvar) - logvar), mu2 sum mu^2,
@@ -81,8 +89,20 @@ class Network:
         blocks = range(0, len(rows), _AT_A_TIME)
         return np.concatenate([self._exact(rows[at : at + _AT_A_TIME]) for at in blocks])
 
+    def encode(self, rows: Rows) -> Exact:
+        """The point of every row in the latent space, mu of a gaussian one: float64 [n, latent]."""
+        z = _through(self.encoder, self._standardised(rows))
+        return z[:, : z.shape[1] // 2] if self.gaussian else z
+
+    def decode(self, z: Exact) -> Exact:
+        """What the decoder makes of latent points, in the units of the rows: float64 [n, d]."""
+        return _through(self.decoder, z) / self.inverse_scale.astype(np.float64) + self.mean
+
+    def _standardised(self, rows: Rows) -> Exact:
+        return (rows.astype(np.float64) - self.mean) * self.inverse_scale.astype(np.float64)
+
     def _exact(self, rows: Rows) -> Exact:
-        x = (rows.astype(np.float64) - self.mean) * self.inverse_scale.astype(np.float64)
+        x = self._standardised(rows)
         z = _through(self.encoder, x)
         if not self.gaussian:
             return 0.5 * _total(np.square(_through(self.decoder, z) - x))
@@ -129,8 +149,6 @@ def read(name: str, path: Path, kind: str | None = None) -> Network:
 
     Raises what `vaelocity.bundle.read_bundle` raises, and Unsupported.
     """
-    from vaelocity.bundle import read_bundle
-
     metadata, tensors = read_bundle(path)
     score = metadata["score"]
     kind = kind or score["kind"]
@@ -173,43 +191,3 @@ def _layers(steps: Sequence[Mapping[str, Any]], tensors: Mapping[str, Rows]) -> 
         )
         for step in steps
     )
-
-
-def widths_name(metadata: Mapping[str, Any], tensors: Mapping[str, Rows]) -> str:
-    """59-64-32-16-32-64-59, of a network of dense layers."""
-    steps = [*metadata["encoder"], *metadata["decoder"]]
-    widths = [len(metadata["features"]), *(len(tensors[step["bias"]]) for step in steps)]
-    if metadata["latent"]["kind"] == "gaussian":
-        widths[len(metadata["encoder"])] = metadata["latent"]["size"]
-    return "-".join(map(str, widths))
-
-
-def build(features: int, hidden: Sequence[int], latent: int, folder: Path) -> Network:
-    """A relu autoencoder after one epoch on the first `features` observables of the jets, saved."""
-    from vaelocity import models
-    from vaelocity.data import jets
-
-    rows = np.ascontiguousarray(jets.load().rows[:, :features])
-    model = models.Autoencoder(features, latent=latent, hidden=tuple(hidden))
-    model.fit(rows, epochs=1, seed=0, progress=False)
-    widths = [features, *hidden, latent]
-    name = "-".join(map(str, widths + widths[-2::-1]))
-    path = folder / f"{name}.vael"
-    model.save(path)
-    return read(name, path)
-
-
-def jet_rows(n: int, features: int) -> Rows:
-    """n rows [n, features] of the shipped jets, float32, C order; repeated where n asks for it."""
-    from vaelocity.data import jets
-
-    sample = jets.load().rows[:, :features]
-    return np.ascontiguousarray(np.resize(sample, (n, features)))
-
-
-def made_rows(network: Network, n: int) -> Rows:
-    """n rows [n, features] around the training's mean: normal, with its scale; at most 65,536
-    different ones."""
-    some = np.random.default_rng(0).standard_normal((min(n, 1 << 16), network.n_features))
-    rows = (some / network.inverse_scale + network.mean).astype(np.float32)
-    return np.ascontiguousarray(np.resize(rows, (n, network.n_features)))
