@@ -89,16 +89,19 @@ class Network:
         blocks = range(0, len(rows), _AT_A_TIME)
         return np.concatenate([self._exact(rows[at : at + _AT_A_TIME]) for at in blocks])
 
-    def encode(self, rows: Rows) -> Exact:
+    def encode(self, rows: npt.NDArray[np.floating[Any]]) -> Exact:
         """The point of every row in the latent space, mu of a gaussian one: float64 [n, latent]."""
         z = _through(self.encoder, self._standardised(rows))
         return z[:, : z.shape[1] // 2] if self.gaussian else z
 
-    def decode(self, z: Exact) -> Exact:
+    def decode(self, z: npt.NDArray[np.floating[Any]]) -> Exact:
         """What the decoder makes of latent points, in the units of the rows: float64 [n, d]."""
-        return _through(self.decoder, z) / self.inverse_scale.astype(np.float64) + self.mean
+        return (
+            _through(self.decoder, z.astype(np.float64)) / self.inverse_scale.astype(np.float64)
+            + self.mean
+        )
 
-    def _standardised(self, rows: Rows) -> Exact:
+    def _standardised(self, rows: npt.NDArray[np.floating[Any]]) -> Exact:
         return (rows.astype(np.float64) - self.mean) * self.inverse_scale.astype(np.float64)
 
     def _exact(self, rows: Rows) -> Exact:

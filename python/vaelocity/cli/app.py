@@ -16,6 +16,7 @@ from vaelocity.cli.fit import fit
 from vaelocity.cli.inspect import inspect
 from vaelocity.cli.merge import merge
 from vaelocity.cli.overlap import overlap
+from vaelocity.cli.report import report
 from vaelocity.cli.score import score
 from vaelocity.cli.stream import stream
 from vaelocity.cli.threshold import threshold
@@ -59,6 +60,6 @@ def root(
 
 for command in (
     demo, fit, score, merge, stream, threshold, overlap, drift, faults, inspect, verify, export,
-    bench,
+    report, bench,
 ):  # fmt: skip
     app.command()(command)

@@ -1,0 +1,345 @@
+"""The page of `vaelocity report`: one model and what it makes of some data."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+import vaelocity
+from vaelocity.benchmark.machine import cpu_model
+from vaelocity.benchmark.pages import time_text
+from vaelocity.cli.console import rate
+from vaelocity.drift import Channel
+from vaelocity.report import feature_section, speed
+from vaelocity.report.collect import Seen
+from vaelocity.report.html import Grid, Picture, Report, Section, picture
+from vaelocity.report.images import interpolation_strip, reconstruction_grid
+from vaelocity.report.inside import Inside, inside, interpolations
+from vaelocity.report.metrics import WorkingPoint, auc, passing, working_point
+from vaelocity.report.sections import (
+    histogram_picture,
+    latent_picture,
+    roc_picture,
+    top_grid,
+    training_picture,
+)
+from vaelocity.threshold import Threshold
+from vaelocity.units import format_rate
+
+FPRS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
+_IMAGES_A_CLASS = 10
+_CLASSES_SHOWN = 6
+_CHANNELS_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the page is asked for beside what is always on it.
+
+    image: height and width where a row is an image, its lines one after the other.
+    projection: "pca" or "tsne", of latent spaces with more than two dimensions.
+    files: names of the data.
+    """
+
+    image: tuple[int, int] | None = None
+    projection: str = "pca"
+    files: Sequence[str] = ()
+
+
+def page(seen: Seen, options: Options) -> Report:
+    """The whole page."""
+    inner = inside(seen.path)
+    sections = [
+        _scores(seen),
+        _thresholds(seen),
+        *_latent(seen, inner, options),
+        *_images(seen, inner, options),
+        *feature_section.sections(seen),
+        *_top(seen),
+        _drift(seen),
+        *_training(seen),
+        _speed(seen),
+    ]
+    title = f"{seen.path.name}: {seen.scorer.kind} scores"
+    return Report(title, _summary(seen), sections, _origin(seen, options))
+
+
+def percent(part: float) -> str:
+    """A part in % with three digits: 12.3, 0.0120, 0."""
+    return f"{100 * part:#.3g}".removesuffix(".") if part else "0"
+
+
+def _interval(found: tuple[float, float, float]) -> str:
+    value, low, high = found
+    return f"{percent(value)} [{percent(low)}, {percent(high)}]"
+
+
+def _summary(seen: Seen) -> list[str]:
+    model = seen.scorer.metadata.get("module", {}).get("class", "model")
+    counts = ", ".join(f"{len(scores):,} {name}" for name, scores in seen.scores.items())
+    text = [
+        f"{model} with {seen.scorer.n_features} features and "
+        f"{seen.scorer.metadata['latent']['size']} latent dimensions; {counts}. Higher scores are "
+        "more anomalous.",
+    ]
+    if not seen.labelled:
+        text.append(
+            "The data came without labels, so nothing here says how well the score tells anomalous "
+            "events from normal ones."
+        )
+    if seen.missing:
+        text.append(
+            f"{seen.missing:,} further events have a NaN or an infinity among their features: they "
+            "have no score and are in no figure, and a threshold would keep every one of them."
+        )
+    return text
+
+
+def _scores(seen: Seen) -> Section:
+    kind, threshold = seen.scorer.kind, _first_threshold(seen)
+    pictures = [
+        histogram_picture(
+            kind,
+            seen.normal,
+            seen.anomalous,
+            normal_name=seen.normal_name,
+            threshold=None if threshold is None else threshold.value,
+        )
+    ]
+    if not seen.anomalous:
+        return Section("Scores", pictures=pictures)
+    pictures.append(roc_picture(kind, seen.normal, seen.anomalous, normal_name=seen.normal_name))
+    points = [working_point(seen.normal, seen.anomalous, fpr) for fpr in FPRS]
+    text = ["Errors and intervals are those of the numbers of events; intervals are of 95 %."]
+    missing = [point for point in points if point.threshold is None]
+    if missing:
+        rates = ", ".join(f"{point.fpr:g} ({point.needed:,})" for point in missing)
+        text.append(
+            f"There is no efficiency at false-positive rates of {rates}: in brackets the number of "
+            f"{seen.normal_name} events that it takes, and there are {len(seen.normal):,}."
+        )
+    return Section("Scores", text, [_areas(seen), _efficiencies(points, seen)], pictures)
+
+
+def _areas(seen: Seen) -> Grid:
+    rows = []
+    for name, scores in seen.anomalous.items():
+        found = auc(seen.normal, scores)
+        rows.append([name, f"{len(scores):,}", f"{found.value:.4f} ± {found.error:.4f}"])
+    return Grid(
+        ["class", "events", "area under the ROC curve"],
+        rows,
+        "0.5 is chance. Standard errors after Hanley and McNeil.",
+    )
+
+
+def _efficiencies(points: Sequence[WorkingPoint], seen: Seen) -> Grid:
+    rows = []
+    for point in points:
+        cut = point.threshold
+        if cut is not None:
+            true = f"{percent(cut.interval[0])} to {percent(cut.interval[1])}"
+            kept = [_interval(point.efficiency[name]) for name in seen.anomalous]
+            rows.append([f"{point.fpr:g}", f"{cut.value:.5g}", true, *kept])
+    return Grid(
+        [
+            "false-positive rate",
+            "cut",
+            "its true rate in %",
+            *(f"{n} in %" for n in seen.anomalous),
+        ],
+        rows,
+        f"Part of each class above the cut that this part of the {seen.normal_name} events of "
+        "these data exceed.",
+    )
+
+
+def _first_threshold(seen: Seen) -> Threshold | None:
+    return next(iter(seen.scorer.thresholds.values()), None)
+
+
+def _thresholds(seen: Seen) -> Section:
+    if not seen.scorer.thresholds:
+        text = (
+            f"The file has none for {seen.scorer.kind} scores; the command vaelocity threshold "
+            "finds one in held-out events and stores it."
+        )
+        return Section("Thresholds in the file", [text])
+    rows = []
+    for one in seen.scorer.thresholds.values():
+        asked = f"{one.fpr:g}"
+        if one.rate is not None:
+            asked += f" ({format_rate(one.rate)} of {format_rate(one.input_rate or 0)})"
+        interval = f"{percent(one.interval[0])} to {percent(one.interval[1])}"
+        kept = [_interval(passing(scores, one.value)) for scores in seen.scores.values()]
+        rows.append([one.name, f"{one.value:.6g}", asked, interval, f"{one.n:,}", *kept])
+    header = ["name", "value", "asked for", "promised, in %", "from events"]
+    return Section(
+        "Thresholds in the file",
+        grids=[
+            Grid(
+                [*header, *(f"{name} in %" for name in seen.scores)],
+                rows,
+                "Promised: the 95 % interval of the part above, on the held-out events that it was "
+                "found on. Right of it, the part of these data above it, with its own interval.",
+                text_columns=(0, 2),
+            )
+        ],
+    )
+
+
+def _latent(seen: Seen, inner: Inside | str, options: Options) -> list[Section]:
+    if isinstance(inner, str):
+        return [Section("Latent space", [f"Not drawn: {inner}."])]
+    names = list(seen.rows)
+    codes = [np.asarray(inner.encode(rows)) for rows in seen.rows.values()]
+    size = codes[0].shape[1]
+    how = "" if size <= 2 else ", seen along the two in which the normal events vary most"
+    if size > 2 and options.projection == "tsne":
+        how = ", as a t-SNE map: neighbours stay together, distances and sizes mean nothing"
+    caption = f"Its {size} latent dimensions{how}. At most 1,500 events of a class."
+    return [
+        Section(
+            "Latent space",
+            pictures=[latent_picture(codes, names, caption, projection=options.projection)],
+        )
+    ]
+
+
+def _images(seen: Seen, inner: Inside | str, options: Options) -> list[Section]:
+    shape = options.image
+    if shape is None or isinstance(inner, str):
+        return []
+    shown = list(seen.rows)[:_CLASSES_SHOWN]
+    grid = {}
+    for name in shown:
+        rows = seen.rows[name][:_IMAGES_A_CLASS]
+        grid[name] = (rows, np.asarray(inner.decode(inner.encode(rows).astype(np.float32))))
+    pictures = [
+        _picture(
+            lambda ax: reconstruction_grid(grid, shape, ax=ax),
+            "Events, and what the model makes of them, on one grey scale.",
+            "Grid of images above their reconstructions",
+            len(grid) * 2 * shape[0] / (_IMAGES_A_CLASS * shape[1]),
+        )
+    ]
+    ends = seen.rows[seen.normal_name][:6]
+    strips = interpolations(inner, ends[: len(ends) // 2 * 2])
+    if strips:
+        pictures.append(
+            _picture(
+                lambda ax: interpolation_strip(strips, shape, ax=ax),
+                f"Between two {seen.normal_name} events: what the decoder makes of equal steps on "
+                "the line between their latent codes.",
+                "Strips of images that change from one event into another",
+                len(strips) * shape[0] / (len(strips[0]) * shape[1]),
+            )
+        )
+    return [Section("Images", pictures=pictures)]
+
+
+def _picture(draw: object, caption: str, alt: str, ratio: float) -> Picture:
+    """A wide picture, as high as its grid asks for."""
+    assert callable(draw)
+    return picture(draw, caption, alt, size=(8.5, 8.5 * ratio * 0.9 + 0.3), wide=True)
+
+
+def _top(seen: Seen) -> list[Section]:
+    if not seen.top:
+        return []
+    header = [*(["class"] if seen.labelled else []), f"{seen.scorer.kind} score", "row"]
+    reasons = "largest parts of the reconstruction error: feature = value (share)"
+    return [Section("The most anomalous events", grids=[top_grid(seen.top, [*header, reasons])])]
+
+
+def _drift(seen: Seen) -> Section:
+    title = f"Are the {seen.normal_name} events those of the training?"
+    if not seen.labelled:
+        title = "Are these data those of the training?"
+    if seen.channels is None:
+        return Section(title, ["The file has no distributions of its training rows to compare."])
+    bad = [channel for channel in seen.channels if channel.state != "ok"]
+    text = [
+        f"{len(bad)} of {len(seen.channels)} features are not as they were. PSI, the population "
+        "stability index, is below 0.1 where a distribution is stable and above 0.25 where it has "
+        "changed; KS is the largest distance of the cumulative distributions."
+    ]
+    if seen.drift is not None:
+        psi, ks = seen.drift
+        text.append(f"The score against the held-out events: PSI {psi:.3g}, KS {ks:.3g}.")
+    ordered = sorted(seen.channels, key=lambda c: (c.state == "ok", -np.nan_to_num(c.psi)))
+    return Section(title, text, [_channels(ordered)])
+
+
+def _channels(channels: Sequence[Channel]) -> Grid:
+    rows = [
+        [
+            channel.name,
+            channel.state,
+            f"{channel.psi:.3g}",
+            f"{channel.ks:.3g}",
+            percent(channel.missing),
+            percent(channel.above),
+            percent(channel.below),
+        ]
+        for channel in channels[:_CHANNELS_SHOWN]
+    ]
+    left = len(channels) - len(rows)
+    caption = "Above, below: part of the values beyond all of the training's." + (
+        f" The {left} features that changed least are left out." if left > 0 else ""
+    )
+    header = ["feature", "state", "PSI", "KS", "missing in %", "above in %", "below in %"]
+    return Grid(header, rows, caption, text_columns=(0, 1))
+
+
+def _training(seen: Seen) -> list[Section]:
+    history = seen.scorer.metadata.get("provenance", {}).get("history") or {}
+    if not history.get("loss"):
+        return [Section("Training", ["The file has no history of its training."])]
+    caption = "Loss per event, on the events that train and on those that stop the training."
+    epochs = len(history["loss"])
+    return [
+        Section(
+            "Training",
+            [f"{epochs} epoch{'s' if epochs > 1 else ''}."],
+            pictures=[training_picture({"model": history}, caption)],
+        )
+    ]
+
+
+def _speed(seen: Seen) -> Section:
+    rows = []
+    for one in speed.measure(seen.scorer, seen.rows[seen.normal_name]):
+        tail = one.percentile(0.99)
+        cells = [f"{one.rows:,}", time_text(one.median), "" if tail is None else time_text(tail)]
+        rows.append([*cells, rate(one.rows / one.median), f"{len(one.seconds):,}"])
+    text = (
+        f"Measured while this report was written, on this machine and on no other: {cpu_model()}, "
+        f"{seen.scorer.isa}, one thread, through Python, with whatever else the machine had to do. "
+        "The command vaelocity bench measures in turns with other runtimes, and through the C ABI."
+    )
+    header = ["rows a call", "median", "99 % within", "events/s", "calls"]
+    return Section("Speed on this machine", [text], [Grid(header, rows, text_columns=())])
+
+
+def _origin(seen: Seen, options: Options) -> list[tuple[str, str]]:
+    provenance = seen.scorer.metadata.get("provenance", {})
+    known = [
+        (f"training: {name}", str(value))
+        for name, value in provenance.items()
+        if isinstance(value, str | int | float)
+    ]
+    return [
+        ("model file", str(seen.path)),
+        ("checksum", seen.scorer.fingerprint),
+        ("identity", seen.scorer.identity or "none (older file)"),
+        *known,
+        ("data", ", ".join(options.files)),
+        ("written", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"),
+        ("with", f"vaelocity {vaelocity.__version__}, Python {platform.python_version()}"),
+        ("machine", f"{cpu_model()}, {platform.system()}, scored with {seen.scorer.isa}"),
+    ]
