@@ -117,6 +117,7 @@ def collect(
     found = {name: np.concatenate(part.scores) for name, part in kept.items() if part.scores}
     if not len(found.get(first, ())):
         raise ValueError(f"{first}: no event of these labels has a score")
+    in_order = [first, *sorted(name for name in kept if name != first)]
     features = _feature_scorer(path, scorer)
     expected = get_histogram(metadata, tensors, scorer.kind)
     return Seen(
@@ -124,8 +125,8 @@ def collect(
         scorer,
         features,
         labelled,
-        {name: scores for name, scores in found.items() if len(scores)},
-        {name: np.concatenate(part.rows) for name, part in kept.items() if part.n_rows},
+        {name: found[name] for name in in_order if len(found[name])},
+        {name: np.concatenate(kept[name].rows) for name in in_order if kept[name].n_rows},
         sum(part.missing for part in kept.values()),
         None if monitor is None else monitor.channels(scorer.feature_names),
         None if expected is None or expected.n == 0 else score_drift(expected, histogram),

@@ -19,6 +19,7 @@ from vaelocity.report.metrics import Scores, auc, roc
 # normal class, which every other class is compared with.
 NORMAL_COLOUR = "#6b6b6b"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_TSNE_POINTS = 3000
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1.5, 1, 1.5)))
 
 
@@ -143,7 +144,8 @@ def roc_curves(
         title=title,
     )
     ax.grid(alpha=0.25, which="both", linewidth=0.5)
-    ax.legend(frameon=False, loc="upper left")
+    few = len(anomalous) <= 4
+    ax.legend(frameon=not few, loc="upper left" if few else "best", fontsize=None if few else 8)
     return ax
 
 
@@ -165,12 +167,15 @@ def latent_space(
     another. projection="tsne" draws the t-SNE map [1] of these events instead: neighbours stay
     together, distances and sizes mean nothing.
 
+    At most 3,000 events are drawn then, since it takes long.
+
     [1] L. van der Maaten, G. Hinton, J. Mach. Learn. Res. 9 (2008) 2579.
     """
     ax = _axes(ax)
     if projection not in ("pca", "tsne"):
         raise ValueError(f"projection: expected 'pca' or 'tsne', got {projection!r}")
     if projection == "tsne" and codes.ndim == 2 and codes.shape[1] > 2:
+        most = min(most, _TSNE_POINTS // len(class_names))
         few = np.concatenate([np.flatnonzero(labels == k)[:most] for k in np.unique(labels)])
         codes, labels = _tsne(codes[few]), labels[few]
     points, xlabel, ylabel = _two_dimensions(codes, labels == normal)

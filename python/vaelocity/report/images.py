@@ -27,22 +27,32 @@ def reconstruction_grid(
     may have different n. All are drawn on one grey scale, that of the rows.
     """
     lines = [line for pair in images.values() for line in pair]
-    names = [text for name in images for text in (name, "reconstructed")]
-    every = np.concatenate([rows for rows, _ in images.values()])
-    return _drawn(lines, names, shape, _limits(every), ax)
+    names = [text for name in images for text in (name, "model")]
+    limits = _limits(*(rows for rows, _ in images.values()))
+    return _drawn(lines, names, shape, limits, ax)
 
 
 def interpolation_strip(
     strips: Sequence[Images], shape: tuple[int, int], *, ax: Axes | None = None
 ) -> Axes:
-    """What the decoder makes of points on a line in the latent space, one strip [n, height * width]
-    a line of the picture."""
-    limits = _limits(np.concatenate(list(strips)))
-    return _drawn(strips, [""] * len(strips), shape, limits, ax)
+    """Images that change from one into another, one strip [n, height * width] a line."""
+    return _drawn(strips, [""] * len(strips), shape, _limits(*strips), ax)
 
 
-def _limits(images: Images) -> tuple[float, float]:
-    low, high = np.nanquantile(images, [0.001, 0.999])
+def pixel_contributions(
+    means: Mapping[str, Images], shape: tuple[int, int], *, ax: Axes | None = None
+) -> Axes:
+    """Mean contribution of every pixel to the score [height * width], one image a class; the scale
+    is that of the square root, and the same for all."""
+    roots = {name: np.sqrt(mean)[None] for name, mean in means.items()}
+    ax = _drawn([np.concatenate(list(roots.values()))], [""], shape, _limits(*roots.values()), ax)
+    width = shape[1] + _GAP
+    ax.set_xticks([j * width + shape[1] / 2 for j in range(len(means))], list(means))
+    return ax
+
+
+def _limits(*images: Images) -> tuple[float, float]:
+    low, high = np.quantile(np.concatenate([part.ravel() for part in images]), [0.001, 0.999])
     return float(low), float(max(high, low + 1e-12))
 
 

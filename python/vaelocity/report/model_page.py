@@ -58,7 +58,7 @@ def page(seen: Seen, options: Options) -> Report:
         _thresholds(seen),
         *_latent(seen, inner, options),
         *_images(seen, inner, options),
-        *feature_section.sections(seen),
+        *feature_section.sections(seen, options.image),
         *_top(seen),
         _drift(seen),
         *_training(seen),
@@ -80,11 +80,11 @@ def _interval(found: tuple[float, float, float]) -> str:
 
 def _summary(seen: Seen) -> list[str]:
     model = seen.scorer.metadata.get("module", {}).get("class", "model")
-    counts = ", ".join(f"{len(scores):,} {name}" for name, scores in seen.scores.items())
+    counts = ", ".join(f"{name} {len(scores):,}" for name, scores in seen.scores.items())
     text = [
         f"{model} with {seen.scorer.n_features} features and "
-        f"{seen.scorer.metadata['latent']['size']} latent dimensions; {counts}. Higher scores are "
-        "more anomalous.",
+        f"{seen.scorer.metadata['latent']['size']} latent dimensions. Events by class: {counts}. "
+        "Higher scores are more anomalous.",
     ]
     if not seen.labelled:
         text.append(
@@ -138,23 +138,17 @@ def _areas(seen: Seen) -> Grid:
 
 
 def _efficiencies(points: Sequence[WorkingPoint], seen: Seen) -> Grid:
-    rows = []
-    for point in points:
-        cut = point.threshold
-        if cut is not None:
-            true = f"{percent(cut.interval[0])} to {percent(cut.interval[1])}"
-            kept = [_interval(point.efficiency[name]) for name in seen.anomalous]
-            rows.append([f"{point.fpr:g}", f"{cut.value:.5g}", true, *kept])
+    found = [(point, point.threshold) for point in points if point.threshold is not None]
+    rows = [
+        ["cut", *(f"{cut.value:.5g}" for _, cut in found)],
+        ["its true false-positive rate", *(_promised(cut) for _, cut in found)],
+        *([name, *(_interval(p.efficiency[name]) for p, _ in found)] for name in seen.anomalous),
+    ]
     return Grid(
-        [
-            "false-positive rate",
-            "cut",
-            "its true rate in %",
-            *(f"{n} in %" for n in seen.anomalous),
-        ],
+        ["in %, at a false-positive rate of", *(f"{100 * point.fpr:g}" for point, _ in found)],
         rows,
         f"Part of each class above the cut that this part of the {seen.normal_name} events of "
-        "these data exceed.",
+        "these data exceed; the cut is a score.",
     )
 
 
@@ -169,27 +163,30 @@ def _thresholds(seen: Seen) -> Section:
             "finds one in held-out events and stores it."
         )
         return Section("Thresholds in the file", [text])
-    rows = []
-    for one in seen.scorer.thresholds.values():
-        asked = f"{one.fpr:g}"
-        if one.rate is not None:
-            asked += f" ({format_rate(one.rate)} of {format_rate(one.input_rate or 0)})"
-        interval = f"{percent(one.interval[0])} to {percent(one.interval[1])}"
-        kept = [_interval(passing(scores, one.value)) for scores in seen.scores.values()]
-        rows.append([one.name, f"{one.value:.6g}", asked, interval, f"{one.n:,}", *kept])
-    header = ["name", "value", "asked for", "promised, in %", "from events"]
-    return Section(
-        "Thresholds in the file",
-        grids=[
-            Grid(
-                [*header, *(f"{name} in %" for name in seen.scores)],
-                rows,
-                "Promised: the 95 % interval of the part above, on the held-out events that it was "
-                "found on. Right of it, the part of these data above it, with its own interval.",
-                text_columns=(0, 2),
-            )
-        ],
+    every = seen.scorer.thresholds
+    stored = Grid(
+        ["name", "asked for", "value", "promised, in %", "from events"],
+        [[t.name, _asked(t), f"{t.value:.6g}", _promised(t), f"{t.n:,}"] for t in every.values()],
+        "Promised: the 95 % interval of the part above, from the held-out events that it was found "
+        "on.",
+        text_columns=(0, 1),
     )
+    above = [
+        [name, *(_interval(passing(scores, one.value)) for one in every.values())]
+        for name, scores in seen.scores.items()
+    ]
+    caption = "Part of these data above each threshold, with its 95 % interval."
+    return Section("Thresholds in the file", grids=[stored, Grid(["in %", *every], above, caption)])
+
+
+def _asked(one: Threshold) -> str:
+    if one.rate is None:
+        return f"{percent(one.fpr)} %"
+    return f"{format_rate(one.fpr * (one.input_rate or 0))} of {format_rate(one.input_rate or 0)}"
+
+
+def _promised(one: Threshold) -> str:
+    return f"{percent(one.interval[0])} to {percent(one.interval[1])}"
 
 
 def _latent(seen: Seen, inner: Inside | str, options: Options) -> list[Section]:
@@ -201,7 +198,8 @@ def _latent(seen: Seen, inner: Inside | str, options: Options) -> list[Section]:
     how = "" if size <= 2 else ", seen along the two in which the normal events vary most"
     if size > 2 and options.projection == "tsne":
         how = ", as a t-SNE map: neighbours stay together, distances and sizes mean nothing"
-    caption = f"Its {size} latent dimensions{how}. At most 1,500 events of a class."
+    most = 3000 // len(names) if options.projection == "tsne" and size > 2 else 1500
+    caption = f"Its {size} latent dimensions{how}. At most {min(most, 1500):,} events of a class."
     return [
         Section(
             "Latent space",
@@ -228,13 +226,17 @@ def _images(seen: Seen, inner: Inside | str, options: Options) -> list[Section]:
         )
     ]
     ends = seen.rows[seen.normal_name][:6]
-    strips = interpolations(inner, ends[: len(ends) // 2 * 2])
+    between = interpolations(inner, ends[: len(ends) // 2 * 2])
+    strips = [
+        np.concatenate([ends[2 * i : 2 * i + 1], line, ends[2 * i + 1 : 2 * i + 2]])
+        for i, line in enumerate(between)
+    ]
     if strips:
         pictures.append(
             _picture(
                 lambda ax: interpolation_strip(strips, shape, ax=ax),
-                f"Between two {seen.normal_name} events: what the decoder makes of equal steps on "
-                "the line between their latent codes.",
+                f"Left and right {seen.normal_name} events; between them what the decoder makes of "
+                "equal steps on the line between their latent codes.",
                 "Strips of images that change from one event into another",
                 len(strips) * shape[0] / (len(strips[0]) * shape[1]),
             )
@@ -245,7 +247,7 @@ def _images(seen: Seen, inner: Inside | str, options: Options) -> list[Section]:
 def _picture(draw: object, caption: str, alt: str, ratio: float) -> Picture:
     """A wide picture, as high as its grid asks for."""
     assert callable(draw)
-    return picture(draw, caption, alt, size=(8.5, 8.5 * ratio * 0.9 + 0.3), wide=True)
+    return picture(draw, caption, alt, size=(8.5, 8.5 * ratio * 0.85 + 0.2), wide=True)
 
 
 def _top(seen: Seen) -> list[Section]:
