@@ -321,3 +321,60 @@ def test_committed_pages_are_those_of_their_results(
         read = json.loads(file.read_text())
         assert read["schema"] == report.SCHEMA
         assert file.with_suffix(".md").read_text() == report.markdown(read)
+
+
+def timed_at(seconds: float, spread: float = 0.01) -> dict[str, Any]:
+    """Results with one entry that takes so long."""
+    whole = results(case(2.0))
+    for entry in whole["cases"][0]["entries"]:
+        entry["seconds"] = {
+            "value": seconds,
+            "low": seconds * (1 - spread),
+            "high": seconds * (1 + spread),
+        }
+    return whole
+
+
+@pytest.mark.parametrize(
+    ("factor", "spread", "verdict"),
+    [
+        (1.2, 0.01, "slower"),
+        (0.8, 0.01, "faster"),
+        (1.0, 0.001, "same"),
+        (1.2, 0.15, "unclear"),
+        (1.0, 0.05, "unclear"),
+    ],
+)
+def test_two_results_are_compared_by_their_intervals(
+    module: Callable[[str], ModuleType], factor: float, spread: float, verdict: str
+) -> None:
+    compare = module("compare")
+    old, new = timed_at(1e-3, spread), timed_at(factor * 1e-3, spread)
+    changes, alone = compare.compare(old, new)
+    assert {change.verdict for change in changes} == {verdict}
+    assert alone == []
+    assert f"| {verdict} |" in compare.markdown(changes, alone)
+
+
+def test_a_clock_that_changed_is_no_change(module: Callable[[str], ModuleType]) -> None:
+    compare = module("compare")
+    old, new = timed_at(1e-3, 0.001), timed_at(2e-3, 0.001)
+    old["peak"], new["peak"] = {"gflops": 100.0}, {"gflops": 50.0}
+    del new["cases"][0]["entries"][1]
+    changes, alone = compare.compare(old, new)
+    assert [change.verdict for change in changes] == ["same"]
+    assert alone == ["59-64-32-16-32-64-59/4096: torch eager: way"]
+    new["machine"] = {**new["machine"], "cpu": "another"}
+    with pytest.raises(ValueError, match="different machines: a processor and another"):
+        compare.compare(old, new)
+
+
+def test_the_committed_summary_is_that_of_the_results(
+    module: Callable[[str], ModuleType],
+) -> None:
+    tables = module("tables")
+    if not tables.RESULTS.is_dir():
+        pytest.skip("no bench/results/ here: a source distribution leaves them out")
+    assert (tables.RESULTS / "README.md").read_text() == tables.page()
+    found = tables.best(case(3.0))
+    assert found == {"torch eager": {"value": 3.0, "low": 2.97, "high": 3.03}}
