@@ -1,4 +1,4 @@
-"""Two results of one benchmark on one machine: what became faster, what slower, what cannot be told.
+"""Two results of one benchmark on one machine: what became faster, slower, or cannot be told.
 
     python bench/compare.py OLD.json NEW.json [--least 0.02] [--fail]
 

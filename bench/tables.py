@@ -34,8 +34,8 @@ def page() -> str:
     lines = [
         "# What was measured",
         "",
-        "Written by `python bench/tables.py` from the JSON files beside it; edit none of it by hand. "
-        "A ratio is the time of the other implementation divided by ours, with a 95 % interval: "
+        "Written by `python bench/tables.py` from the JSON files beside it, never by hand. A "
+        "ratio is the time of the other implementation divided by ours, with a 95 % interval: "
         "above 1 ours is faster. Each page has every way that was tried, the versions and the "
         "requirements. `vaelocity bench` makes the first table on your machine, for your model.",
     ]
