@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,7 +62,7 @@ def report(
     reading = options.Reading(key, file_format, header, delimiter)
     target = options.check_output(output or Path(f"{bundle.stem}.html"))
     scorer = vaelocity.load(bundle, kind=kind)
-    shape = _shape(image, scorer.n_features)
+    shape = _shape(image, scorer.n_features) or _own_shape(scorer.metadata)
     chosen = _normal_labels(data, reading, label, normal or [])
     tables = feature_batches(scorer, data, reading, batch_size=batch_size, label=label)
     seen = collect.collect(bundle, kind, tables, chosen, threads or options.cores())
@@ -100,6 +101,14 @@ def _shape(image: str | None, n_features: int) -> tuple[int, int] | None:
     if height * width != n_features:
         raise CommandError(f"--image {image}: {height * width} pixels, the model has {n_features}")
     return height, width
+
+
+def _own_shape(metadata: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Height and width of the grey images that a model of images was made for."""
+    image = metadata.get("module", {}).get("args", {}).get("image") or ()
+    shape = tuple(image)[-2:]
+    grey = len(shape) == 2 and math.prod(image) == math.prod(shape) == len(metadata["features"])
+    return (shape[0], shape[1]) if grey else None
 
 
 def _normal_labels(

@@ -42,6 +42,8 @@ def inside(path: Path) -> Inside | str:
         model = models.load(path)
     except BundleError as error:
         return str(error)
+    if not (hasattr(model, "encode") and hasattr(model, "decode")):
+        return f"a {type(model).__name__} has no encoder and decoder"
     return Inside(
         lambda rows: np.asarray(model.encode(rows)), lambda z: np.asarray(model.decode(z))
     )
