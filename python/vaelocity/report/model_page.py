@@ -3,37 +3,26 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
+from matplotlib.axes import Axes
 
 import vaelocity
 from vaelocity.benchmark.machine import cpu_model
 from vaelocity.benchmark.pages import time_text
 from vaelocity.cli.console import rate
-from vaelocity.drift import Channel
-from vaelocity.report import feature_section, speed
+from vaelocity.report import drift_section, feature_section, score_section, speed
 from vaelocity.report.collect import Seen
 from vaelocity.report.html import Grid, Picture, Report, Section, picture
 from vaelocity.report.images import interpolation_strip, reconstruction_grid
 from vaelocity.report.inside import Inside, inside, interpolations
-from vaelocity.report.metrics import WorkingPoint, auc, passing, working_point
-from vaelocity.report.sections import (
-    histogram_picture,
-    latent_picture,
-    roc_picture,
-    top_grid,
-    training_picture,
-)
-from vaelocity.threshold import Threshold
-from vaelocity.units import format_rate
+from vaelocity.report.sections import latent_picture, top_grid, training_picture
 
-FPRS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 _IMAGES_A_CLASS = 10
 _CLASSES_SHOWN = 6
-_CHANNELS_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -54,28 +43,18 @@ def page(seen: Seen, options: Options) -> Report:
     """The whole page."""
     inner = inside(seen.path)
     sections = [
-        _scores(seen),
-        _thresholds(seen),
+        score_section.scores(seen),
+        score_section.thresholds(seen),
         *_latent(seen, inner, options),
         *_images(seen, inner, options),
         *feature_section.sections(seen, options.image),
         *_top(seen),
-        _drift(seen),
+        drift_section.section(seen),
         *_training(seen),
         _speed(seen),
     ]
     title = f"{seen.path.name}: {seen.scorer.kind} scores"
     return Report(title, _summary(seen), sections, _origin(seen, options))
-
-
-def percent(part: float) -> str:
-    """A part in % with three digits: 12.3, 0.0120, 0."""
-    return f"{100 * part:#.3g}".removesuffix(".") if part else "0"
-
-
-def _interval(found: tuple[float, float, float]) -> str:
-    value, low, high = found
-    return f"{percent(value)} [{percent(low)}, {percent(high)}]"
 
 
 def _summary(seen: Seen) -> list[str]:
@@ -97,96 +76,6 @@ def _summary(seen: Seen) -> list[str]:
             "have no score and are in no figure, and a threshold would keep every one of them."
         )
     return text
-
-
-def _scores(seen: Seen) -> Section:
-    kind, threshold = seen.scorer.kind, _first_threshold(seen)
-    pictures = [
-        histogram_picture(
-            kind,
-            seen.normal,
-            seen.anomalous,
-            normal_name=seen.normal_name,
-            threshold=None if threshold is None else threshold.value,
-        )
-    ]
-    if not seen.anomalous:
-        return Section("Scores", pictures=pictures)
-    pictures.append(roc_picture(kind, seen.normal, seen.anomalous, normal_name=seen.normal_name))
-    points = [working_point(seen.normal, seen.anomalous, fpr) for fpr in FPRS]
-    text = ["Errors and intervals are those of the numbers of events; intervals are of 95 %."]
-    missing = [point for point in points if point.threshold is None]
-    if missing:
-        rates = ", ".join(f"{point.fpr:g} ({point.needed:,})" for point in missing)
-        text.append(
-            f"There is no efficiency at false-positive rates of {rates}: in brackets the number of "
-            f"{seen.normal_name} events that it takes, and there are {len(seen.normal):,}."
-        )
-    return Section("Scores", text, [_areas(seen), _efficiencies(points, seen)], pictures)
-
-
-def _areas(seen: Seen) -> Grid:
-    rows = []
-    for name, scores in seen.anomalous.items():
-        found = auc(seen.normal, scores)
-        rows.append([name, f"{len(scores):,}", f"{found.value:.4f} ± {found.error:.4f}"])
-    return Grid(
-        ["class", "events", "area under the ROC curve"],
-        rows,
-        "0.5 is chance. Standard errors after Hanley and McNeil.",
-    )
-
-
-def _efficiencies(points: Sequence[WorkingPoint], seen: Seen) -> Grid:
-    found = [(point, point.threshold) for point in points if point.threshold is not None]
-    rows = [
-        ["cut", *(f"{cut.value:.5g}" for _, cut in found)],
-        ["its true false-positive rate", *(_promised(cut) for _, cut in found)],
-        *([name, *(_interval(p.efficiency[name]) for p, _ in found)] for name in seen.anomalous),
-    ]
-    return Grid(
-        ["in %, at a false-positive rate of", *(f"{100 * point.fpr:g}" for point, _ in found)],
-        rows,
-        f"Part of each class above the cut that this part of the {seen.normal_name} events of "
-        "these data exceed; the cut is a score.",
-    )
-
-
-def _first_threshold(seen: Seen) -> Threshold | None:
-    return next(iter(seen.scorer.thresholds.values()), None)
-
-
-def _thresholds(seen: Seen) -> Section:
-    if not seen.scorer.thresholds:
-        text = (
-            f"The file has none for {seen.scorer.kind} scores; the command vaelocity threshold "
-            "finds one in held-out events and stores it."
-        )
-        return Section("Thresholds in the file", [text])
-    every = seen.scorer.thresholds
-    stored = Grid(
-        ["name", "asked for", "value", "promised, in %", "from events"],
-        [[t.name, _asked(t), f"{t.value:.6g}", _promised(t), f"{t.n:,}"] for t in every.values()],
-        "Promised: the 95 % interval of the part above, from the held-out events that it was found "
-        "on.",
-        text_columns=(0, 1),
-    )
-    above = [
-        [name, *(_interval(passing(scores, one.value)) for one in every.values())]
-        for name, scores in seen.scores.items()
-    ]
-    caption = "Part of these data above each threshold, with its 95 % interval."
-    return Section("Thresholds in the file", grids=[stored, Grid(["in %", *every], above, caption)])
-
-
-def _asked(one: Threshold) -> str:
-    if one.rate is None:
-        return f"{percent(one.fpr)} %"
-    return f"{format_rate(one.fpr * (one.input_rate or 0))} of {format_rate(one.input_rate or 0)}"
-
-
-def _promised(one: Threshold) -> str:
-    return f"{percent(one.interval[0])} to {percent(one.interval[1])}"
 
 
 def _latent(seen: Seen, inner: Inside | str, options: Options) -> list[Section]:
@@ -244,9 +133,8 @@ def _images(seen: Seen, inner: Inside | str, options: Options) -> list[Section]:
     return [Section("Images", pictures=pictures)]
 
 
-def _picture(draw: object, caption: str, alt: str, ratio: float) -> Picture:
+def _picture(draw: Callable[[Axes], object], caption: str, alt: str, ratio: float) -> Picture:
     """A wide picture, as high as its grid asks for."""
-    assert callable(draw)
     return picture(draw, caption, alt, size=(8.5, 8.5 * ratio * 0.85 + 0.2), wide=True)
 
 
@@ -256,46 +144,6 @@ def _top(seen: Seen) -> list[Section]:
     header = [*(["class"] if seen.labelled else []), f"{seen.scorer.kind} score", "row"]
     reasons = "largest parts of the reconstruction error: feature = value (share)"
     return [Section("The most anomalous events", grids=[top_grid(seen.top, [*header, reasons])])]
-
-
-def _drift(seen: Seen) -> Section:
-    title = f"Are the {seen.normal_name} events those of the training?"
-    if not seen.labelled:
-        title = "Are these data those of the training?"
-    if seen.channels is None:
-        return Section(title, ["The file has no distributions of its training rows to compare."])
-    bad = [channel for channel in seen.channels if channel.state != "ok"]
-    text = [
-        f"{len(bad)} of {len(seen.channels)} features are not as they were. PSI, the population "
-        "stability index, is below 0.1 where a distribution is stable and above 0.25 where it has "
-        "changed; KS is the largest distance of the cumulative distributions."
-    ]
-    if seen.drift is not None:
-        psi, ks = seen.drift
-        text.append(f"The score against the held-out events: PSI {psi:.3g}, KS {ks:.3g}.")
-    ordered = sorted(seen.channels, key=lambda c: (c.state == "ok", -np.nan_to_num(c.psi)))
-    return Section(title, text, [_channels(ordered)])
-
-
-def _channels(channels: Sequence[Channel]) -> Grid:
-    rows = [
-        [
-            channel.name,
-            channel.state,
-            f"{channel.psi:.3g}",
-            f"{channel.ks:.3g}",
-            percent(channel.missing),
-            percent(channel.above),
-            percent(channel.below),
-        ]
-        for channel in channels[:_CHANNELS_SHOWN]
-    ]
-    left = len(channels) - len(rows)
-    caption = "Above, below: part of the values beyond all of the training's." + (
-        f" The {left} features that changed least are left out." if left > 0 else ""
-    )
-    header = ["feature", "state", "PSI", "KS", "missing in %", "above in %", "below in %"]
-    return Grid(header, rows, caption, text_columns=(0, 1))
 
 
 def _training(seen: Seen) -> list[Section]:

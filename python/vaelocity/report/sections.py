@@ -107,3 +107,8 @@ def top_grid(events: Sequence[Mapping[str, Any]], header: Sequence[str]) -> Grid
         for event in events
     ]
     return Grid(header, rows, text_columns=(0, len(header) - 1) if labelled else (2,))
+
+
+def percent(part: float) -> str:
+    """A part in % with three digits: 12.3, 0.0120, 0."""
+    return f"{100 * part:#.3g}".removesuffix(".") if part else "0"
