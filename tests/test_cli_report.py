@@ -105,7 +105,7 @@ def test_everything_is_on_the_page(fitted: Path) -> None:
 
 
 def test_without_labels_there_is_no_word_about_classes(fitted: Path) -> None:
-    text = report(fitted, "--kind", "mu2", "--tsne")
+    text = report(fitted, "--kind", "mu2")
     assert "without labels" in text
     assert "area under the ROC curve" not in text
     assert "The file has none for mu2 scores" in text
@@ -115,9 +115,10 @@ def test_without_labels_there_is_no_word_about_classes(fitted: Path) -> None:
 def test_images_and_what_a_bare_file_lacks(
     make_bundle: Callable[..., Path], tmp_path: Path
 ) -> None:
-    (tmp_path / "m.vael").write_bytes(make_bundle([6, 4, 2], activation="elu").read_bytes())
+    (tmp_path / "m.vael").write_bytes(make_bundle([6, 4, 3], activation="elu").read_bytes())
     np.savetxt(tmp_path / "test.csv", np.random.default_rng(0).normal(size=(40, 6)), delimiter=",")
-    text = report(tmp_path, "--image", "2x3", "--no-header")
+    text = report(tmp_path, "--image", "2x3", "--no-header", "--tsne")
+    assert "Its 3 latent dimensions, as a t-SNE map" in text
     assert "Images|" in text
     assert "The file has no history of its training." in text
     assert "The file has no distributions of its training rows" in text

@@ -19,7 +19,7 @@ from vaelocity.report.metrics import Scores, auc, roc
 # normal class, which every other class is compared with.
 NORMAL_COLOUR = "#6b6b6b"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_TSNE_POINTS = 3000
+_TSNE_POINTS = 2000
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1.5, 1, 1.5)))
 
 
@@ -167,7 +167,7 @@ def latent_space(
     another. projection="tsne" draws the t-SNE map [1] of these events instead: neighbours stay
     together, distances and sizes mean nothing.
 
-    At most 3,000 events are drawn then, since it takes long.
+    At most 2,000 events are drawn then, since it takes long.
 
     [1] L. van der Maaten, G. Hinton, J. Mach. Learn. Res. 9 (2008) 2579.
     """
@@ -201,11 +201,12 @@ def latent_space(
 
 def _tsne(codes: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
-    perplexity = min(30.0, (len(codes) - 1) / 3)
-    found: npt.NDArray[np.floating[Any]] = TSNE(
-        init="pca", perplexity=perplexity, random_state=0
-    ).fit_transform(codes)
+    tsne = TSNE(init="pca", perplexity=min(30.0, (len(codes) - 1) / 3), random_state=0)
+    # One thread: for so few points more only wait for each other.
+    with threadpool_limits(1):
+        found: npt.NDArray[np.floating[Any]] = tsne.fit_transform(codes)
     return found
 
 

@@ -87,7 +87,7 @@ def _latent(seen: Seen, inner: Inside | str, options: Options) -> list[Section]:
     how = "" if size <= 2 else ", seen along the two in which the normal events vary most"
     if size > 2 and options.projection == "tsne":
         how = ", as a t-SNE map: neighbours stay together, distances and sizes mean nothing"
-    most = 3000 // len(names) if options.projection == "tsne" and size > 2 else 1500
+    most = 2000 // len(names) if options.projection == "tsne" and size > 2 else 1500
     caption = f"Its {size} latent dimensions{how}. At most {min(most, 1500):,} events of a class."
     return [
         Section(
