@@ -21,6 +21,10 @@ from vaelocity.threshold import Threshold
 
 Floats = npt.NDArray[np.float32]
 
+StepWithoutGraph = Callable[[Tensor, Tensor, ops.Rng], dict[str, Tensor]]
+"""(x, gradient, rng): the training terms of standardised rows x; the gradient of
+sum(gradient * loss), gradient being [n], is in the parameters' .grad afterwards."""
+
 EXAMPLES = 32
 """Training rows a fitted model keeps, to become conformance rows of its file."""
 
@@ -91,6 +95,14 @@ class Model(nn.Module):
         asked for the terms of each with `player=`.
         """
         raise NotImplementedError
+
+    def step_without_graph(self, backend: str | None) -> StepWithoutGraph | None:
+        """A shorter way to `training_terms` and their gradients than autograd, which costs as much
+        as the arithmetic of a small batch; None where the model knows none.
+
+        It is asked for before every epoch, and its numbers are those of autograd.
+        """
+        return None
 
     def players(self) -> dict[str, list[nn.Parameter]]:
         """Who minimises a loss of his own, in the order of their turns, and over which parameters.

@@ -15,7 +15,7 @@ from vaelocity.structure import ACTIVATIONS
 
 LEAKY_RELU_SLOPE = 0.01
 
-_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda x: x,
     "relu": torch.relu,
     "leaky_relu": lambda x: F.leaky_relu(x, LEAKY_RELU_SLOPE),
@@ -25,6 +25,7 @@ _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": F.silu,
     "gelu": F.gelu,
 }
+"""Activations by name."""
 
 
 def activation_name(activation: str | None) -> str:
@@ -51,7 +52,7 @@ class Dense(nn.Module):
         h: Tensor = self.linear(x)
         if self.norm is not None:
             h = self.norm(h)
-        return _FUNCTIONS[self.activation](h)
+        return FUNCTIONS[self.activation](h)
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:

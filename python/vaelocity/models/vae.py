@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from vaelocity import ops
-from vaelocity.models.base import Floats
+from vaelocity.models.base import Floats, StepWithoutGraph
 from vaelocity.models.dense import DenseModel
+from vaelocity.models.without_graph import vae_step
 
 
 class VAE(DenseModel):
@@ -70,6 +71,12 @@ class VAE(DenseModel):
         z, kl = ops.reparameterize_kl(mu, logvar, rng, backend=backend)
         reconstruction = ops.reconstruction_loss(x, self.decoder(z), backend=backend)
         return {"loss": reconstruction + self.beta * kl, "reconstruction": reconstruction, "kl": kl}
+
+    def step_without_graph(self, backend: str | None) -> StepWithoutGraph | None:
+        # A subclass has terms of its own; the reference is plain torch throughout.
+        if type(self) is not VAE or self.batch_norm or backend == "reference":
+            return None
+        return vae_step(self.encoder, self.decoder, self.beta, backend)
 
     def standardised_score(self, x: Tensor, kind: str) -> Tensor:
         mu, logvar = self.posterior(x)
