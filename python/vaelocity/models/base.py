@@ -54,6 +54,10 @@ class Model(nn.Module):
     """Whether the epoch with the lowest validation loss is the best one; not in a game, where the
     loss of one player says little: there the last epoch stays."""
 
+    missing: ClassVar[bool] = False
+    """Whether a NaN stands for a value that is not there; else rows with one are refused by `fit`
+    and score NaN."""
+
     n_classes: int = 0
     """Classes that a row's label may have; 0 where the model knows no labels."""
 
@@ -103,6 +107,9 @@ class Model(nn.Module):
     def after_step(self) -> None:
         """Called after every step, once all players have had their turn."""
 
+    def after_fit(self, x: Tensor) -> None:
+        """Called after every `fit` with its rows, [n, n_features] in the units of the features."""
+
     def standardised_score(self, x: Tensor, kind: str) -> Tensor:
         """The score of standardised rows: [n], before saturation."""
         raise NotImplementedError
@@ -139,7 +146,7 @@ class Model(nn.Module):
 
         def score(x: Tensor) -> Tensor:
             scores = self.standardised_score(self.scaler(x), kind)
-            return saturated(scores, torch.isfinite(x).all(dim=1))
+            return saturated(scores, self._scorable(x))
 
         return self._batched(score, as_rows(X, self.n_features, "X"))
 
@@ -225,11 +232,12 @@ class Model(nn.Module):
             weight_decay,
             schedule,
         )
-        data = training_data(self.n_features, X, weight, X_val, weight_val)
+        data = training_data(self.n_features, X, weight, X_val, weight_val, self.missing)
         data = data.labelled(label, label_val, self.n_classes)
         if X_val is None and validation_fraction:
             data = data.held_out(validation_fraction, seed)
         train(self, data, settings)
+        self.after_fit(data.train.x)
         return self
 
     def partial_fit(
@@ -284,6 +292,18 @@ class Model(nn.Module):
         freeze(self, path, kind, chosen, rows, list(counted))
 
     # ---- Helpers
+
+    def begin(self, x: Tensor, weight: Tensor | None) -> None:
+        """Learn the scaling and keep some rows for the file: what the first `fit` begins with."""
+        self.scaler.fit_(x, weight)
+        kept = torch.linspace(0, len(x) - 1, len(self.examples)).round().long()
+        self.examples.copy_(x[kept.to(x.device)])
+
+    def _scorable(self, x: Tensor) -> Tensor:
+        """Which rows have a score: bool [n]."""
+        if not self.missing:
+            return torch.isfinite(x).all(dim=1)
+        return ~torch.isinf(x).any(dim=1) & ~torch.isnan(x).all(dim=1)
 
     def _checked_kind(self, kind: str | None) -> str:
         kind = self.default_kind if kind is None else kind

@@ -19,15 +19,21 @@ from vaelocity.histogram import ScoreHistogram
 from vaelocity.identity import identity_of
 from vaelocity.models.autoencoder import Autoencoder
 from vaelocity.models.base import EXAMPLES, Model
+from vaelocity.models.denoising import DenoisingAutoencoder
 from vaelocity.models.dense import DenseModel
+from vaelocity.models.distill import Student
 from vaelocity.models.layers import LEAKY_RELU_SLOPE, Network
+from vaelocity.models.sparse import SparseAutoencoder
 from vaelocity.models.vae import VAE
 from vaelocity.threshold import Threshold
 
 Floats = npt.NDArray[np.float32]
 Tensors = dict[str, npt.NDArray[Any]]
 
-CLASSES: dict[str, type[DenseModel]] = {"Autoencoder": Autoencoder, "VAE": VAE}
+CLASSES: dict[str, type[DenseModel]] = {
+    model.__name__: model
+    for model in (Autoencoder, DenoisingAutoencoder, SparseAutoencoder, Student, VAE)
+}
 
 _ORDINARY = 30.0
 """Rows within so many deviations of the mean must score alike in torch and in C++. Further out a
@@ -54,7 +60,8 @@ def freeze(
     rows = np.concatenate([data_rows, edge_rows(tensors)])
     draft = bundle_bytes(metadata, tensors)
     tensors["conformance.rows"] = rows
-    for each in model.kinds:
+    kinds = model.frozen_kinds()
+    for each in kinds:
         scorer = _core.Model.from_bytes(draft, each, verify=False)
         scores = scorer.score(rows)
         _check_agreement(model, each, rows, scores)
@@ -62,8 +69,8 @@ def freeze(
         tensors[f"conformance.flags.{each}"] = scorer.flags(rows)
     metadata["conformance"] = {
         "rows": "conformance.rows",
-        "scores": {each: f"conformance.scores.{each}" for each in model.kinds},
-        "flags": {each: f"conformance.flags.{each}" for each in model.kinds},
+        "scores": {each: f"conformance.scores.{each}" for each in kinds},
+        "flags": {each: f"conformance.flags.{each}" for each in kinds},
         "data_rows": len(data_rows),
     }
     _put_parts(model, metadata, tensors, histograms)
