@@ -121,5 +121,5 @@ def test_damage_is_found(content: Content) -> None:
     data = bytearray(bundle_bytes(*content))
     data[-1] ^= 1
     for read in (lambda data: parse_bundle(data, frozen=False), _core.Model.from_bytes):
-        with pytest.raises(BundleError, match="^checksum mismatch: "):
+        with pytest.raises(BundleError, match=r"^checksum mismatch: "):
             read(bytes(data))
