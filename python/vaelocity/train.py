@@ -126,10 +126,7 @@ class _Training:
             return
         if not model.initialised:
             model.initialise(self.settings.seed)
-        x = data.train.x
-        model.scaler.fit_(x, data.train.weight)
-        kept = torch.linspace(0, len(x) - 1, len(model.examples)).round().long()
-        model.examples.copy_(x[kept.to(x.device)])
+        model.begin(data.train.x, data.train.weight)
 
     def _identity(self) -> dict[str, object]:
         """What must be equal for a checkpoint to be of this training; epochs may be more."""
@@ -324,7 +321,9 @@ class _Training:
         model.optimizer_state = {k: v for k, v in state.items() if k.startswith("optimizer.")}
         model.history = self.progress.history
         model.thresholds, model.histograms = [], {}
-        model.reference = Reference.of(self.data.some_rows(MOST_ROWS))
+        complete = self.data.some_rows(MOST_ROWS)
+        complete = complete[np.isfinite(complete).all(axis=1)]
+        model.reference = Reference.of(complete) if len(complete) else None
         model.provenance = {
             "seed": int(self.settings.seed),
             "data_sha256": self.data.rows_digest(),

@@ -15,7 +15,7 @@ from vaelocity.structure import ACTIVATIONS
 
 LEAKY_RELU_SLOPE = 0.01
 
-FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda x: x,
     "relu": torch.relu,
     "leaky_relu": lambda x: F.leaky_relu(x, LEAKY_RELU_SLOPE),
@@ -25,7 +25,6 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": F.silu,
     "gelu": F.gelu,
 }
-"""Activations by name."""
 
 
 def activation_name(activation: str | None) -> str:
@@ -34,6 +33,11 @@ def activation_name(activation: str | None) -> str:
     if name not in ACTIVATIONS:
         raise ValueError(f"activation: expected one of {', '.join(ACTIVATIONS)}, got {name!r}")
     return name
+
+
+def activated(x: Tensor, activation: str) -> Tensor:
+    """The activation of that name of x."""
+    return _FUNCTIONS[activation](x)
 
 
 class Dense(nn.Module):
@@ -52,7 +56,7 @@ class Dense(nn.Module):
         h: Tensor = self.linear(x)
         if self.norm is not None:
             h = self.norm(h)
-        return FUNCTIONS[self.activation](h)
+        return activated(h, self.activation)
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:

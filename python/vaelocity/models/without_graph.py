@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vaelocity import ops
 from vaelocity.models.base import StepWithoutGraph
-from vaelocity.models.layers import FUNCTIONS, LEAKY_RELU_SLOPE, Network
+from vaelocity.models.layers import LEAKY_RELU_SLOPE, Network, activated
 
 _aten = torch.ops.aten
 
@@ -45,7 +45,7 @@ class _Layers:
         self._kept.clear()
         for weight, bias, activation in self._layers:
             h = torch.addmm(bias, x, weight.t())
-            y = FUNCTIONS[activation](h)
+            y = activated(h, activation)
             self._kept.append((x, h, y))
             x = y
         return x
