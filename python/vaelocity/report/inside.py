@@ -39,7 +39,7 @@ def inside(path: Path) -> Inside | str:
     from vaelocity.bundle import BundleError
 
     try:
-        model = models.load(path)
+        model: Any = models.load(path)
     except BundleError as error:
         return str(error)
     if not (hasattr(model, "encode") and hasattr(model, "decode")):
