@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from river.anomaly.base import AnomalyDetector
+from river.base import AnomalyDetector
 
 from vaelocity.adapters.training import Scoring, made, scores_of
 
