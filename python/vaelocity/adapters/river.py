@@ -95,9 +95,7 @@ class Anomaly(AnomalyDetector):  # type: ignore[misc]
             )
             return
         learner: Any = self._scoring
-        learner.partial_fit(
-            rows, batch_size=len(rows), lr=self.lr, seed=self.seed, progress=False
-        )
+        learner.partial_fit(rows, batch_size=len(rows), lr=self.lr, seed=self.seed, progress=False)
 
     def score_one(self, x: Mapping[Any, float]) -> float:
         """The anomaly score of one event; 0 before the first training."""

@@ -108,9 +108,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         return np.where(self.decision_function(X) < 0, -1, 1)
 
 
-def as_sklearn(
-    scoring: Any, rows: Any = None, contamination: float = 0.1
-) -> OutlierDetector:
+def as_sklearn(scoring: Any, rows: Any = None, contamination: float = 0.1) -> OutlierDetector:
     """A scorer, or a fitted model, as a fitted `OutlierDetector`.
 
     Args:

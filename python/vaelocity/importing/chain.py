@@ -114,7 +114,9 @@ def chain(value: Any, node: str) -> Chain:
     if isinstance(value, Chain):
         return value
     if isinstance(value, Opaque):
-        raise UnsupportedNode(f"{value.node}: its result may only scale random noise, {node} uses it")
+        raise UnsupportedNode(
+            f"{value.node}: its result may only scale random noise, {node} uses it"
+        )
     if isinstance(value, Noise):
         raise UnsupportedNode(f"{node}: takes random noise alone")
     raise UnsupportedNode(f"{node}: expected a value computed from the input, got a constant")

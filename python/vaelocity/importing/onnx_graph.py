@@ -104,10 +104,7 @@ class _Reader:
         self.input = inputs[0].name
         self.outputs = [each.name for each in graph.output]
         self.n_features = _width(inputs[0])
-        self.values: dict[str, Any] = {
-            name: array.astype(np.float64) if array.dtype.kind in "fiub" else array
-            for name, array in constants.items()
-        }
+        self.values: dict[str, Any] = {name: _exact(array) for name, array in constants.items()}
         self.values[self.input] = Chain((), self.n_features)
         for node in graph.node:
             self._visit(node)
@@ -135,8 +132,7 @@ class _Reader:
         where = f"node {node.name or node.output[0]} ({node.op_type})"
         attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
         if node.op_type == "Constant" and "value" in attributes:
-            array = numpy_helper.to_array(attributes["value"])
-            self.values[node.output[0]] = array.astype(np.float64)
+            self.values[node.output[0]] = _exact(numpy_helper.to_array(attributes["value"]))
             return
         if node.op_type not in NODES or node.domain not in ("", "ai.onnx"):
             raise UnsupportedNode(f"{where}: no step of a .vael file does this")
@@ -150,6 +146,11 @@ class _Reader:
         results = found if isinstance(found, tuple) else (found,)
         # Optional outputs beyond the first (a dropout's mask) are nothing anybody may use.
         self.values.update(zip(node.output, results, strict=False))
+
+
+def _exact(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Floats as float64; integers as they are."""
+    return array.astype(np.float64) if array.dtype.kind == "f" else array
 
 
 def _width(value: Any) -> int:

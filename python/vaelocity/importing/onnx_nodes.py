@@ -77,7 +77,7 @@ def flatten(name: str, inputs: Inputs, attributes: Attributes) -> Value:
 
 
 def reshape(name: str, inputs: Inputs, attributes: Attributes) -> Value:
-    shape = [int(extent) for extent in c.constant(inputs[1], name)]
+    shape = _integers(inputs[1], name)
     if not isinstance(inputs[0], c.Chain):
         return c.constant(inputs[0], name).reshape(shape)
     if len(shape) != 2 or shape[1] not in (-1, inputs[0].width):
@@ -94,7 +94,7 @@ def split(name: str, inputs: Inputs, attributes: Attributes) -> tuple[c.Chain, .
     if attributes.get("axis", 0) not in (1, -1):
         raise UnsupportedNode(f"{name}: splits the rows")
     if len(inputs) > 1 and inputs[1] is not None:
-        sizes = [int(size) for size in c.constant(inputs[1], name)]
+        sizes = _integers(inputs[1], name)
     else:
         parts = attributes.get("num_outputs", 2)
         sizes = [-(-x.width // parts)] * parts
@@ -105,13 +105,13 @@ def split(name: str, inputs: Inputs, attributes: Attributes) -> tuple[c.Chain, .
 def select_slice(name: str, inputs: Inputs, attributes: Attributes) -> Value:
     x = c.chain(inputs[0], name)
     starts, ends, *rest = (
-        None if value is None else c.constant(value, name).astype(np.int64) for value in inputs[1:]
+        None if value is None else _integers(value, name) for value in inputs[1:]
     )
-    axes = [0] if not rest or rest[0] is None else rest[0].tolist()
-    steps = [1] if len(rest) < 2 or rest[1] is None else rest[1].tolist()
-    if len(axes) != 1 or axes[0] not in (1, -1) or steps != [1]:
+    axes = [0] if not rest or rest[0] is None else rest[0]
+    steps = [1] if len(rest) < 2 or rest[1] is None else rest[1]
+    if starts is None or ends is None or axes not in ([1], [-1]) or steps != [1]:
         raise UnsupportedNode(f"{name}: a slice of rows, or one with steps")
-    return x.columns(int(starts[0]), int(min(ends[0], x.width)))
+    return x.columns(starts[0], min(ends[0], x.width))
 
 
 def add(name: str, inputs: Inputs, attributes: Attributes) -> Value:
@@ -174,3 +174,10 @@ NODES: dict[str, Handler] = {
     "Sqrt": opaque,
     "Softplus": opaque,
 }
+
+
+def _integers(value: Any, name: str) -> list[int]:
+    """A constant int64 tensor, exactly: the end of a slice may be the largest there is."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "iu":
+        raise UnsupportedNode(f"{name}: expected constant integers")
+    return [int(each) for each in value.reshape(-1)]

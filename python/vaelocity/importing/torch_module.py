@@ -184,9 +184,7 @@ def _place(node: Any) -> str:
 
 
 @torch.no_grad()
-def _reconstruct(
-    module: torch.nn.Module, x: npt.NDArray[np.float32], at: int
-) -> npt.NDArray[Any]:
+def _reconstruct(module: torch.nn.Module, x: npt.NDArray[np.float32], at: int) -> npt.NDArray[Any]:
     """The module's reconstruction of standardised rows, without noise."""
     parameter = next(iter(module.parameters()), None)
     device = torch.device("cpu") if parameter is None else parameter.device
@@ -204,9 +202,7 @@ def _fields(result: Any) -> Any:
 class _NoNoise(torch.overrides.TorchFunctionMode):
     """Random numbers are zero: a VAE is compared at z = mu."""
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         name = getattr(func, "__name__", "")
         if name in ("randn_like", "randn", "normal", "normal_"):
