@@ -37,7 +37,7 @@ def read(
     """All rows of one file, of a glob, or of a list of files, in file order.
 
     path         files are recognised by suffix: npy npz csv tsv parquet arrow feather arrows h5
-                 hdf5 root; csv and tsv also compressed (gz, bz2, zst). A glob is sorted by name,
+                 hdf5 root idx; csv and tsv also compressed (gz, bz2, zst), idx gzipped. A glob is sorted by name,
                  with numbers by value (part-2 before part-10). All files need the same columns;
                  their order may differ.
     features     columns to take, in this order; default: all but label and weight
@@ -50,7 +50,7 @@ def read(
     header       csv: False if the first row is data (columns are then x0, x1, ...); True if it is
                  names although they look like numbers; default: names, and an error for numbers
     delimiter    csv: one character; default a comma, for tsv a tab
-    format       npy npz csv parquet arrow hdf5 root, where the suffix does not say
+    format       npy npz csv parquet arrow hdf5 root idx, where the suffix does not say
 
     Values become float32 here: float64 is rounded, integers beyond 2^24 may lose their last
     digits, bool is 0 and 1, missing numbers are NaN. NaN and infinities are kept: `Table.nan_rows`.
