@@ -14,20 +14,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaelocity import ops
 from vaelocity.drift import MOST_ROWS, Reference
 from vaelocity.models import snapshot as snapshots
 from vaelocity.models.snapshot import Progress, Snapshot
-from vaelocity.models.training_data import TrainingData
+from vaelocity.models.training_data import Part, TrainingData
 
 if TYPE_CHECKING:
     from vaelocity.models.base import Model
+
+SCHEDULES = ("constant", "cosine")
 
 _ORDER, _NOISE, _VALIDATION_NOISE = range(3)
 _VALIDATION_BATCH = 8192
@@ -52,6 +54,8 @@ class Settings:
     patience: int | None
     checkpoint: str | os.PathLike[str] | None
     backend: str | None
+    weight_decay: float
+    schedule: str
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("patience", 1)):
@@ -64,11 +68,19 @@ class Settings:
         if self.backend not in (None, *ops.BACKENDS):
             names = ", ".join(ops.BACKENDS)
             raise ValueError(f"backend: expected one of {names} or None, got {self.backend!r}")
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise ValueError(
+                f"weight_decay: expected a number of at least 0, got {self.weight_decay!r}"
+            )
+        if self.schedule not in SCHEDULES:
+            names = " or ".join(SCHEDULES)
+            raise ValueError(f"schedule: expected {names}, got {self.schedule!r}")
 
 
 def train(model: Model, data: TrainingData, settings: Settings) -> None:
     """Train `model` in place; see `Model.fit`. If it fails the model is as it was."""
-    if model.batch_norm and min(len(data.x), settings.batch_size) < 2:
+    normed = any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in model.modules())
+    if normed and min(len(data.train), settings.batch_size) < 2:
         raise ValueError("batch_norm: needs batches of at least 2 rows; see batch_size and X")
     model.to(settings.device)
     before = snapshots.take(model)
@@ -86,11 +98,22 @@ def train(model: Model, data: TrainingData, settings: Settings) -> None:
 class _Training:
     def __init__(self, model: Model, data: TrainingData, settings: Settings) -> None:
         self.model, self.data, self.settings = model, data, settings
+        self._cosine = settings.schedule == "cosine"
         self._prepare_model()
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr, fused=True)
+        self.players = model.players()
+        self.optimizers = {
+            name: torch.optim.AdamW(
+                parameters,
+                lr=settings.lr,
+                weight_decay=settings.weight_decay,
+                fused=True,
+                **model.adam,
+            )
+            for name, parameters in self.players.items()
+        }
         if model.optimizer_state is not None:
             start = snapshots.take(model) | model.optimizer_state
-            snapshots.restore(start, model, self.optimizer)
+            snapshots.restore(start, model, self.optimizers)
         self.best: Snapshot | None = None
         self.first_epoch = len(model.history.get("epoch", []))
         history = {name: list(values) for name, values in model.history.items()}
@@ -103,9 +126,10 @@ class _Training:
             return
         if not model.initialised:
             model.initialise(self.settings.seed)
-        model.scaler.fit_(data.x, data.weight)
-        kept = torch.linspace(0, len(data.x) - 1, len(model.examples)).round().long()
-        model.examples.copy_(data.x[kept.to(data.x.device)])
+        x = data.train.x
+        model.scaler.fit_(x, data.train.weight)
+        kept = torch.linspace(0, len(x) - 1, len(model.examples)).round().long()
+        model.examples.copy_(x[kept.to(x.device)])
 
     def _identity(self) -> dict[str, object]:
         """What must be equal for a checkpoint to be of this training; epochs may be more."""
@@ -117,19 +141,24 @@ class _Training:
             "batch_size": int(settings.batch_size),
             "lr": float(settings.lr),
             "backend": settings.backend,
+            "weight_decay": float(settings.weight_decay),
+            # What the learning rate is in an epoch depends on how many there will be.
+            "schedule": [settings.schedule, settings.epochs if self._cosine else None],
             "patience": None if settings.patience is None else int(settings.patience),
             "model": type(self.model).__name__,
             "architecture": self.model.arguments(),
             "data": self.data.digest(),
-            "weights at the start": snapshots.digest(snapshots.take(self.model, self.optimizer)),
+            "weights at the start": snapshots.digest(snapshots.take(self.model, self.optimizers)),
         }
 
     # ---- The loop
 
     def run(self) -> None:
         model, data = self.model, self.data
-        if not self._resumed() and bool(model.fitted) and data.x_val is not None:
-            self._note_best(self._validate()["loss"])
+        resumed = self._resumed()
+        judged = model.validates and bool(model.fitted)
+        if judged and not resumed and data.validation is not None:
+            self._note_best(self._validate(data.validation)["loss"])
         last = self.first_epoch + self.settings.epochs
         name = type(model).__name__
         with _bar(name, self.settings.progress, self.settings.epochs) as show:
@@ -140,7 +169,7 @@ class _Training:
                 self._epoch(epoch)
             show(self.settings.epochs, self.progress.history)
         if self.best is not None:
-            snapshots.restore(self.best, model, self.optimizer)
+            snapshots.restore(self.best, model, self.optimizers)
         self._finish()
 
     def _epochs_done(self) -> int:
@@ -153,8 +182,9 @@ class _Training:
     def _epoch(self, epoch: int) -> None:
         """One pass over the rows, its line in the history, and the checkpoint."""
         line: Terms = {"epoch": epoch + 1, **self._optimise(epoch)}
-        if self.data.x_val is not None:
-            line |= {f"val_{name}": value for name, value in self._validate().items()}
+        if self.data.validation is not None:
+            held = self._validate(self.data.validation)
+            line |= {f"val_{name}": value for name, value in held.items()}
         wrong = [name for name, value in line.items() if not math.isfinite(value)]
         if wrong:
             raise TrainingDiverged(
@@ -163,44 +193,81 @@ class _Training:
             )
         for name, value in line.items():
             self.progress.history.setdefault(name, []).append(value)
-        if "val_loss" in line:
+        if "val_loss" in line and self.model.validates:
             self.progress.stale += 1
             self._note_best(line["val_loss"])
         if self.settings.checkpoint is not None:
-            now = snapshots.take(self.model, self.optimizer)
+            now = snapshots.take(self.model, self.optimizers)
             snapshots.write_checkpoint(self.settings.checkpoint, self.progress, now, self.best)
 
     def _optimise(self, epoch: int) -> Terms:
-        """Adam steps over all rows in random order; the mean of every term on the way."""
-        model, x, weight = self.model.train(), self.data.x, self.data.weight
-        order = torch.randperm(len(x), generator=self._generator(_ORDER, epoch)).to(x.device)
-        noise = ops.Rng(self._seed(_NOISE, epoch), device=x.device)
+        """Steps over all rows in random order; the mean of every term on the way."""
+        part, model = self.data.train, self.model.train()
+        order = torch.randperm(len(part), generator=self._generator(_ORDER, epoch))
+        noise = ops.Rng(self._seed(_NOISE, epoch), device=part.x.device)
         sums = _Sums()
-        for index in order.tensor_split(-(-len(x) // self.settings.batch_size)):
-            rows = model.scaler(x.index_select(0, index))
-            terms = model.training_terms(rows, noise, self.settings.backend)
-            share = None if weight is None else weight.index_select(0, index)
-            self.optimizer.zero_grad()
-            # The gradient of the mean of weight * loss, without the two steps it would take.
-            gradient = rows.new_ones(len(rows)) if share is None else share
-            terms["loss"].backward(gradient / len(rows))  # type: ignore[no-untyped-call]
-            self.optimizer.step()
-            sums.add(terms, share)
-        return sums.means(len(x))
+        batches = order.to(part.x.device).tensor_split(-(-len(part) // self.settings.batch_size))
+        for i, index in enumerate(batches):
+            self._set_learning_rate(epoch + i / len(batches))
+            x = model.scaler(part.x.index_select(0, index))
+            weight = None if part.weight is None else part.weight.index_select(0, index)
+            label = None if part.label is None else part.label.index_select(0, index)
+            for player in self.players:
+                sums.add(self._step(player, x, weight, label, noise), weight, self._prefix(player))
+            model.after_step()
+        return sums.means(len(part))
+
+    def _step(
+        self, player: str, x: Tensor, weight: Tensor | None, label: Tensor | None, noise: ops.Rng
+    ) -> dict[str, Tensor]:
+        """One player's turn with standardised rows x: the terms of his loss."""
+        terms = self._terms(player, x, label, noise)
+        optimizer = self.optimizers[player]
+        optimizer.zero_grad()
+        # The gradient of the mean of weight * loss, without the two steps it would take.
+        gradient = (x.new_ones(len(x)) if weight is None else weight) / len(x)
+        # A loss that runs through another player's layers leaves them without a gradient.
+        inputs = None if len(self.players) == 1 else self.players[player]
+        terms["loss"].backward(gradient, inputs=inputs)  # type: ignore[no-untyped-call]
+        optimizer.step()
+        return terms
+
+    def _terms(
+        self, player: str, x: Tensor, label: Tensor | None, noise: ops.Rng
+    ) -> dict[str, Tensor]:
+        extra: dict[str, Any] = {} if label is None else {"label": label}
+        if len(self.players) > 1:
+            extra["player"] = player
+        return self.model.training_terms(x, noise, self.settings.backend, **extra)
+
+    def _prefix(self, player: str) -> str:
+        return "" if player == next(iter(self.players)) else f"{player}_"
+
+    def _set_learning_rate(self, at: float) -> None:
+        """Of the schedule, `at` so many epochs of the model's life; see `Settings.schedule`."""
+        if not self._cosine:
+            return
+        share = (at - self.first_epoch) / self.settings.epochs
+        lr = self.settings.lr * 0.5 * (1 + math.cos(math.pi * share))
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = lr
 
     @torch.no_grad()
-    def _validate(self) -> Terms:
+    def _validate(self, part: Part) -> Terms:
         """The mean of every term over the validation rows, in eval mode, with the same noise
         every time: epochs differ by their weights only."""
-        model, x, weight = self.model.eval(), self.data.x_val, self.data.weight_val
-        assert x is not None
-        noise = ops.Rng(self._seed(_VALIDATION_NOISE, 0), device=x.device)
+        model = self.model.eval()
+        noise = ops.Rng(self._seed(_VALIDATION_NOISE, 0), device=part.x.device)
         sums = _Sums()
-        for at in range(0, len(x), _VALIDATION_BATCH):
-            part = slice(at, at + _VALIDATION_BATCH)
-            terms = model.training_terms(model.scaler(x[part]), noise, self.settings.backend)
-            sums.add(terms, None if weight is None else weight[part])
-        return sums.means(len(x))
+        for at in range(0, len(part), _VALIDATION_BATCH):
+            rows = slice(at, at + _VALIDATION_BATCH)
+            x = model.scaler(part.x[rows])
+            weight = None if part.weight is None else part.weight[rows]
+            label = None if part.label is None else part.label[rows]
+            for player in self.players:
+                sums.add(self._terms(player, x, label, noise), weight, self._prefix(player))
+        return sums.means(len(part))
 
     def _generator(self, purpose: int, epoch: int) -> torch.Generator:
         return torch.Generator().manual_seed(self._seed(purpose, epoch))
@@ -212,7 +279,7 @@ class _Training:
     def _note_best(self, loss: float) -> None:
         if self.progress.best_loss is None or loss < self.progress.best_loss:
             self.progress.best_loss, self.progress.stale = loss, 0
-            self.best = snapshots.take(self.model, self.optimizer)
+            self.best = snapshots.take(self.model, self.optimizers)
 
     # ---- Before and after
 
@@ -236,13 +303,13 @@ class _Training:
             raise ValueError(
                 f"epochs: {self.settings.epochs}, but {os.fspath(path)} is {done} epochs on"
             )
-        snapshots.restore(now, self.model, self.optimizer)
+        snapshots.restore(now, self.model, self.optimizers)
         self.progress, self.best = progress, best
         return True
 
     def _finish(self) -> None:
         model = self.model
-        state = snapshots.take(model, self.optimizer)
+        state = snapshots.take(model, self.optimizers)
         model.optimizer_state = {k: v for k, v in state.items() if k.startswith("optimizer.")}
         model.history = self.progress.history
         model.thresholds, model.histograms = [], {}
@@ -250,7 +317,7 @@ class _Training:
         model.provenance = {
             "seed": int(self.settings.seed),
             "data_sha256": self.data.rows_digest(),
-            "rows": len(self.data.x),
+            "rows": len(self.data.train),
             "batch_size": int(self.settings.batch_size),
             "lr": float(self.settings.lr),
         }
@@ -267,13 +334,13 @@ class _Sums:
         self._parts: dict[str, list[Tensor]] = {}
         self._totals: dict[str, Tensor] = {}
 
-    def add(self, terms: dict[str, Tensor], weight: Tensor | None) -> None:
+    def add(self, terms: dict[str, Tensor], weight: Tensor | None, prefix: str) -> None:
         for name, term in terms.items():
             value = term.detach()
-            parts = self._parts.setdefault(name, [])
+            parts = self._parts.setdefault(prefix + name, [])
             parts.append(value if weight is None else value * weight)
             if len(parts) >= self._KEPT:
-                self._add_up(name, parts)
+                self._add_up(prefix + name, parts)
 
     def _add_up(self, name: str, parts: list[Tensor]) -> None:
         total = torch.cat(parts).sum(dtype=torch.float64)

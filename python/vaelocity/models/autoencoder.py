@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from vaelocity import ops
-from vaelocity.models.base import Model
+from vaelocity.models.dense import DenseModel
 
 
-class Autoencoder(Model):
+class Autoencoder(DenseModel):
     """Dense encoder and its mirror image as decoder: n_features - hidden - latent - hidden -
     n_features, with a linear latent layer and a linear output.
 

@@ -1,4 +1,4 @@
-"""What every model has in common: layers from features to features, scores, fit and save."""
+"""What every model has in common: scaling, fit, scores, save."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from vaelocity import ops
 from vaelocity.drift import Reference
 from vaelocity.histogram import ScoreHistogram
-from vaelocity.models.layers import Network, activation_name
-from vaelocity.models.rows import Rows, as_rows, finite_rows
+from vaelocity.models.rows import Rows, as_rows
 from vaelocity.models.scaler import Standardizer
 from vaelocity.threshold import Threshold
 
@@ -29,13 +28,13 @@ _BATCH = 8192  # rows scored at a time
 
 
 class Model(nn.Module):
-    """Standardise, encode, decode; all tensors float32. Use `Autoencoder` or `VAE`.
+    """Scores rows of n_features numbers, standardised first; all tensors float32.
 
-    A model is scored, encoded and so on at its deterministic point (a VAE at z = mu), in eval mode,
-    in batches of a fixed size: the same rows give the same bits. The methods that take rows X
-    accept a float NumPy array or torch tensor [n, n_features] in the units of the features, float64
-    being rounded to float32, and return NumPy float32. They raise TypeError for other dtypes,
-    ValueError for other shapes and RuntimeError where the model was not fitted.
+    A model is scored at a deterministic point, in eval mode, in batches of a fixed size: the same
+    rows give the same bits. The methods that take rows X accept a float NumPy array or torch tensor
+    [n, n_features] in the units of the features, float64 being rounded to float32, and return NumPy
+    float32. They raise TypeError for other dtypes, ValueError for other shapes and RuntimeError
+    where the model was not fitted.
 
     history       dict of lists, one entry an epoch: epoch, loss, val_loss where there was
                   validation; for a VAE reconstruction and kl apart, too
@@ -49,35 +48,23 @@ class Model(nn.Module):
 
     kinds: ClassVar[tuple[str, ...]]
     default_kind: ClassVar[str] = "reconstruction"
-    latent_kind: ClassVar[str]
+    adam: ClassVar[dict[str, Any]] = {}
+    """Arguments of Adam other than the learning rate, the same for every player."""
+    validates: ClassVar[bool] = True
+    """Whether the epoch with the lowest validation loss is the best one; not in a game, where the
+    loss of one player says little: there the last epoch stays."""
+
+    n_classes: int = 0
+    """Classes that a row's label may have; 0 where the model knows no labels."""
 
     examples: Tensor
     fitted: Tensor
 
-    def __init__(
-        self,
-        n_features: int,
-        latent: int,
-        hidden: Sequence[int],
-        activation: str | None,
-        batch_norm: bool,
-        feature_names: Sequence[str] | None,
-    ) -> None:
+    def __init__(self, n_features: int, feature_names: Sequence[str] | None) -> None:
         super().__init__()
-        self.n_features = _positive(n_features, "n_features")
-        self.latent = _positive(latent, "latent")
-        self.hidden = tuple(_positive(width, "hidden") for width in hidden)
-        self.activation = activation_name(activation)
-        self.batch_norm = bool(batch_norm)
+        self.n_features = positive(n_features, "n_features")
         self.feature_names = _feature_names(feature_names, n_features)
-        encoded = self.latent * (2 if self.latent_kind == "gaussian" else 1)
         self.scaler = Standardizer(n_features)
-        self.encoder = Network(
-            [n_features, *self.hidden, encoded], self.activation, self.batch_norm
-        )
-        self.decoder = Network(
-            [self.latent, *reversed(self.hidden), n_features], self.activation, self.batch_norm
-        )
         self.register_buffer("examples", torch.zeros(EXAMPLES, n_features))
         self.register_buffer("fitted", torch.tensor(False))
         self.history: dict[str, list[float]] = {}
@@ -86,50 +73,51 @@ class Model(nn.Module):
         self.reference: Reference | None = None
         self.provenance: dict[str, Any] = {}
         self.optimizer_state: dict[str, Any] | None = None
-        self.initialise(0)
         self.initialised = False
 
     # ---- What a kind of model defines
 
     def arguments(self) -> dict[str, Any]:
         """The constructor's arguments, as JSON."""
-        return {
-            "n_features": self.n_features,
-            "latent": self.latent,
-            "hidden": list(self.hidden),
-            "activation": self.activation,
-            "batch_norm": self.batch_norm,
-            "feature_names": self.feature_names,
-        }
+        return {"n_features": self.n_features, "feature_names": self.feature_names}
 
     def training_terms(
         self, x: Tensor, rng: ops.Rng, backend: str | None = None
     ) -> dict[str, Tensor]:
         """Per-sample losses of standardised rows: "loss" [n] is what is minimised, others beside
-        it are recorded in the history. `rng`: the noise of training; `backend`: of the ops."""
+        it are recorded in the history. `rng`: the noise of training; `backend`: of the ops.
+
+        A model with `n_classes` is given `label=`, int64 [n], too; one with several `players` is
+        asked for the terms of each with `player=`.
+        """
         raise NotImplementedError
 
-    def point(self, x: Tensor) -> Tensor:
-        """Where standardised rows are decoded from: z (or mu), [n, latent]."""
-        z: Tensor = self.encoder(x)
-        return z
+    def players(self) -> dict[str, list[nn.Parameter]]:
+        """Who minimises a loss of his own, in the order of their turns, and over which parameters.
+
+        Each has an optimiser of his own. The terms of the first enter the history under their own
+        names, those of another as <player>_<term>.
+        """
+        return {"model": list(self.parameters())}
+
+    def after_step(self) -> None:
+        """Called after every step, once all players have had their turn."""
 
     def standardised_score(self, x: Tensor, kind: str) -> Tensor:
         """The score of standardised rows: [n], before saturation."""
-        return ops.reconstruction_loss(x, self.decoder(self.point(x)))
-
-    # ---- torch
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The reconstruction of x [n, n_features], in the units of x, differentiable."""
-        return self.scaler.inverse(self.decoder(self.point(self.scaler(x))))
+        raise NotImplementedError
 
     def initialise(self, seed: int) -> None:
         """Draw new weights from `seed`; torch's global random numbers are neither used nor
-        moved. The scaler keeps its statistics."""
+        moved. The scaler keeps its statistics.
+
+        Every layer that has `initialise(generator)` draws its own, in the order of the modules.
+        """
         generator = torch.Generator().manual_seed(seed)
-        for layer in (*self.encoder.dense(), *self.decoder.dense()):
-            layer.initialise(generator)
+        for layer in self.modules():
+            draw = getattr(layer, "initialise", None)
+            if layer is not self and callable(draw):
+                draw(generator)
         self.optimizer_state = None
         self.initialised = True
 
@@ -155,68 +143,6 @@ class Model(nn.Module):
 
         return self._batched(score, as_rows(X, self.n_features, "X"))
 
-    def score_features(self, X: Rows) -> Floats:
-        """1/2 (y_j - x_j)^2 of every feature in the standardised space: float32 [n, n_features].
-
-        A row's sum is its reconstruction score, up to float32 rounding.
-        """
-
-        def score(x: Tensor) -> Tensor:
-            finite = torch.isfinite(x).all(dim=1, keepdim=True)
-            x = self.scaler(x)
-            return saturated(0.5 * (self.decoder(self.point(x)) - x).square(), finite)
-
-        return self._batched(score, as_rows(X, self.n_features, "X"))
-
-    # ---- The latent space
-
-    def encode(self, X: Rows) -> Floats:
-        """The latent point (a VAE's mu) of every row: float32 [n, latent]; NaN for a row that
-        holds a NaN or an infinity."""
-
-        def encode(x: Tensor) -> Tensor:
-            return _nan_unless(finite_rows(x), self.point(self.scaler(x)))
-
-        return self._batched(encode, as_rows(X, self.n_features, "X"))
-
-    def decode(self, z: Rows) -> Floats:
-        """Rows in the units of the features, float32 [n, n_features], from z [n, latent]."""
-
-        def decode(z: Tensor) -> Tensor:
-            return self.scaler.inverse(self.decoder(z))
-
-        return self._batched(decode, as_rows(z, self.latent, "z"))
-
-    def reconstruct(self, X: Rows) -> Floats:
-        """decode(encode(X)): float32 [n, n_features] in the units of X; NaN for a row that holds
-        a NaN or an infinity."""
-
-        def reconstruct(x: Tensor) -> Tensor:
-            return _nan_unless(finite_rows(x), self(x))
-
-        return self._batched(reconstruct, as_rows(X, self.n_features, "X"))
-
-    def interpolate(self, a: Rows, b: Rows, steps: int = 10) -> Floats:
-        """Rows on the way from a to b, straight in the latent space: reconstruct(a) first,
-        reconstruct(b) last.
-
-        Args:
-            a, b: one row [n_features] each, or as many rows each [n, n_features].
-            steps: rows on the way, both ends among them; at least 2.
-
-        Returns:
-            float32 [steps, n_features], or [n, steps, n_features].
-        """
-        if steps < 2:
-            raise ValueError(f"steps: expected at least 2, got {steps}")
-        if a.shape != b.shape or a.ndim not in (1, 2):
-            raise ValueError(f"a, b: expected two of one shape, got {a.shape} and {b.shape}")
-        ends = [self.encode(row.reshape(-1, a.shape[-1])) for row in (a, b)]
-        t = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
-        z = (1 - t) * ends[0][:, None, :] + t * ends[1][:, None, :]
-        rows = self.decode(z.reshape(-1, self.latent))
-        return rows.reshape((*a.shape[:-1], steps, self.n_features))
-
     # ---- Training and saving
 
     def fit(
@@ -235,6 +161,10 @@ class Model(nn.Module):
         weight_val: npt.ArrayLike | Tensor | None = None,
         validation_fraction: float = 0.0,
         backend: str | None = None,
+        weight_decay: float = 0.0,
+        schedule: str = "constant",
+        label: npt.ArrayLike | Tensor | None = None,
+        label_val: npt.ArrayLike | Tensor | None = None,
     ) -> Self:
         """Train on rows of normal events with Adam; scaling is learned on the first call.
 
@@ -266,6 +196,13 @@ class Model(nn.Module):
             validation_fraction: without X_val, hold out this part of X, at random.
             backend: of the noise and the losses, see `vaelocity.ops`; "reference" is plain torch.
                 None takes the fastest. The noise is the same, the losses up to rounding.
+            weight_decay: of every parameter, decoupled from the gradient (AdamW: Loshchilov and
+                Hutter, arXiv:1711.05101).
+            schedule: of the learning rate over the epochs of this call: "constant", or "cosine",
+                which lets it fall from lr to 0.
+            label: the class of every row, integers [n] below the model's n_classes, for a model
+                that has classes.
+            label_val: those of X_val.
 
         Raises:
             TypeError, ValueError: an argument that is wrong, rows that are not finite among them,
@@ -285,8 +222,11 @@ class Model(nn.Module):
             patience,
             checkpoint,
             backend,
+            weight_decay,
+            schedule,
         )
         data = training_data(self.n_features, X, weight, X_val, weight_val)
+        data = data.labelled(label, label_val, self.n_classes)
         if X_val is None and validation_fraction:
             data = data.held_out(validation_fraction, seed)
         train(self, data, settings)
@@ -388,17 +328,17 @@ def saturated(scores: Tensor, finite: Tensor) -> Tensor:
     """
     largest = torch.finfo(torch.float32).max
     scores = torch.where(scores <= largest, scores, largest)
-    return _nan_unless(finite, scores)
+    return nan_unless(finite, scores)
 
 
-def _nan_unless(finite: Tensor, values: Tensor) -> Tensor:
-    """values, NaN in the rows where finite [n] is False."""
+def nan_unless(finite: Tensor, values: Tensor) -> Tensor:
+    """values [n, ...], NaN in the rows where finite, [n] or of one more dimension, is False."""
     if finite.ndim < values.ndim:
         finite = finite[:, None]
     return torch.where(finite, values, torch.nan)
 
 
-def _positive(value: int, name: str) -> int:
+def positive(value: int, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ValueError(f"{name}: expected a positive integer, got {value!r}")
     return int(value)

@@ -19,6 +19,7 @@ from vaelocity.histogram import ScoreHistogram
 from vaelocity.identity import identity_of
 from vaelocity.models.autoencoder import Autoencoder
 from vaelocity.models.base import EXAMPLES, Model
+from vaelocity.models.dense import DenseModel
 from vaelocity.models.layers import LEAKY_RELU_SLOPE, Network
 from vaelocity.models.vae import VAE
 from vaelocity.threshold import Threshold
@@ -26,7 +27,7 @@ from vaelocity.threshold import Threshold
 Floats = npt.NDArray[np.float32]
 Tensors = dict[str, npt.NDArray[Any]]
 
-CLASSES: dict[str, type[Model]] = {"Autoencoder": Autoencoder, "VAE": VAE}
+CLASSES: dict[str, type[DenseModel]] = {"Autoencoder": Autoencoder, "VAE": VAE}
 
 _ORDINARY = 30.0
 """Rows within so many deviations of the mean must score alike in torch and in C++. Further out a
@@ -46,6 +47,8 @@ def freeze(
     The scores promised in the file are those of the C++ scorer: they come out bit for bit on every
     machine, which torch's do not. Before, they are compared with torch's.
     """
+    if not isinstance(model, DenseModel):
+        raise TypeError(f"model: a {type(model).__name__} has no frozen form")
     metadata, tensors = describe(model, kind, thresholds)
     data_rows = _examples(model) if conformance is None else conformance
     rows = np.concatenate([data_rows, edge_rows(tensors)])
@@ -68,7 +71,7 @@ def freeze(
 
 
 def describe(
-    model: Model, kind: str, thresholds: Sequence[Threshold]
+    model: DenseModel, kind: str, thresholds: Sequence[Threshold]
 ) -> tuple[dict[str, Any], Tensors]:
     """The file's JSON and tensors, without the conformance rows."""
     _check_thresholds(model, thresholds)
@@ -109,7 +112,7 @@ def describe(
 
 
 def _put_parts(
-    model: Model,
+    model: DenseModel,
     metadata: dict[str, Any],
     tensors: Tensors,
     histograms: Sequence[ScoreHistogram],
@@ -141,7 +144,7 @@ def _dense_steps(network: Network, part: str, tensors: Tensors) -> list[dict[str
     return steps
 
 
-def _check_thresholds(model: Model, thresholds: Sequence[Threshold]) -> None:
+def _check_thresholds(model: DenseModel, thresholds: Sequence[Threshold]) -> None:
     seen = set()
     for threshold in thresholds:
         if not isinstance(threshold, Threshold):
@@ -159,7 +162,7 @@ def _check_thresholds(model: Model, thresholds: Sequence[Threshold]) -> None:
 # ---- Conformance
 
 
-def _examples(model: Model) -> Floats:
+def _examples(model: DenseModel) -> Floats:
     """The training rows the model kept, every one once."""
     rows: Floats = model.examples.cpu().numpy()
     _, first = np.unique(rows, axis=0, return_index=True)
@@ -193,7 +196,7 @@ def edge_rows(tensors: Tensors) -> Floats:
     return rows
 
 
-def _check_agreement(model: Model, kind: str, rows: Floats, scores: Floats) -> None:
+def _check_agreement(model: DenseModel, kind: str, rows: Floats, scores: Floats) -> None:
     """Raise ValueError unless `scores` are torch's, up to float32 rounding.
 
     Tolerance: 1e-4 of the score or 1e-4, whichever is larger, plus 1e-6 ||x'||^2, the rounding of
@@ -219,7 +222,7 @@ def _check_agreement(model: Model, kind: str, rows: Floats, scores: Floats) -> N
 # ---- Back
 
 
-def load(path: str | os.PathLike[str]) -> Model:
+def load(path: str | os.PathLike[str]) -> DenseModel:
     """The trainable model of a .vael file, on the CPU, with its history and thresholds.
 
     It scores as the model that was saved, bit for bit on one machine. The optimizer's state is not
@@ -236,7 +239,7 @@ def load(path: str | os.PathLike[str]) -> Model:
         raise BundleError(f"{os.fspath(path)}: no model can be made of it: {error}") from error
 
 
-def _rebuilt(metadata: dict[str, Any], tensors: Tensors) -> Model:
+def _rebuilt(metadata: dict[str, Any], tensors: Tensors) -> DenseModel:
     name = metadata["module"]["class"]
     if name not in CLASSES:
         raise BundleError(f"module: unknown class {name!r}")

@@ -76,6 +76,34 @@ def as_weight(value: npt.ArrayLike | Tensor | None, n: int, name: str) -> Tensor
     return torch.from_numpy((weight / mean).astype(np.float32))
 
 
+def as_label(
+    value: npt.ArrayLike | Tensor | None, n: int, n_classes: int, name: str
+) -> Tensor | None:
+    """Labels of rows, int64 [n], each below n_classes; None where the model has no classes.
+
+    Raises ValueError for labels without classes, classes without labels, another shape or dtype
+    and a label outside.
+    """
+    if value is None and not n_classes:
+        return None
+    if not n_classes:
+        raise ValueError(f"{name}: this model has no classes (n_classes)")
+    if value is None:
+        raise ValueError(f"{name}: a model of {n_classes} classes needs the class of every row")
+    given = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+    if given.shape != (n,) or given.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name}: expected {n} integers, one a row, got {given.dtype} of shape {given.shape}"
+        )
+    outside = (given < 0) | (given >= n_classes)
+    if outside.any():
+        first = int(np.argmax(outside))
+        raise ValueError(
+            f"{name}: expected integers from 0 to {n_classes - 1}, got {given[first]} at {first}"
+        )
+    return torch.from_numpy(given.astype(np.int64))
+
+
 def _as_float32(value: Rows, name: str) -> Tensor:
     if isinstance(value, Tensor):
         if not value.is_floating_point():

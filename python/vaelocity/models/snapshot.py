@@ -1,7 +1,7 @@
 """The state of a training in the middle: kept in memory, and in a checkpoint file without pickle.
 
-A snapshot is a flat dict of tensors: "module.<key>" for the model's state, "optimizer.<i>.<name>"
-for Adam's state of parameter i.
+A snapshot is a flat dict of tensors: "module.<key>" for the model's state,
+"optimizer.<player>.<i>.<name>" for Adam's state of parameter i of a player.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,31 +20,31 @@ from torch import Tensor, nn
 from vaelocity.bundle import write_atomically
 
 Snapshot = dict[str, Tensor]
+Optimizers = Mapping[str, torch.optim.Optimizer]
+"""By player, see `Model.players`."""
 
-_FORMAT = 1
+_FORMAT = 2
 
 
-def take(model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> Snapshot:
-    """Copies of the model's and the optimizer's tensors."""
+def take(model: nn.Module, optimizers: Optimizers | None = None) -> Snapshot:
+    """Copies of the model's and the optimizers' tensors."""
     state = {f"module.{name}": tensor for name, tensor in model.state_dict().items()}
-    if optimizer is not None:
+    for player, optimizer in (optimizers or {}).items():
         for index, values in optimizer.state_dict()["state"].items():
-            state |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
+            start = f"optimizer.{player}.{index}"
+            state |= {f"{start}.{name}": value for name, value in values.items()}
     return {name: tensor.detach().clone() for name, tensor in state.items()}
 
 
-def restore(
-    snapshot: Snapshot, model: nn.Module, optimizer: torch.optim.Optimizer | None = None
-) -> None:
-    """Put the model and the optimizer where they were; the optimizer keeps its learning rate."""
+def restore(snapshot: Snapshot, model: nn.Module, optimizers: Optimizers | None = None) -> None:
+    """Put the model and the optimizers where they were; these keep their learning rates."""
     model.load_state_dict(_below(snapshot, "module."))
-    if optimizer is None:
-        return
-    values: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in _below(snapshot, "optimizer.").items():
-        index, _, key = name.partition(".")
-        values.setdefault(int(index), {})[key] = tensor.clone()
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": values})
+    for player, optimizer in (optimizers or {}).items():
+        values: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _below(snapshot, f"optimizer.{player}.").items():
+            index, _, key = name.partition(".")
+            values.setdefault(int(index), {})[key] = tensor.clone()
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": values})
 
 
 def digest(snapshot: Snapshot) -> str:

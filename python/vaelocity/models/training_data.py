@@ -1,50 +1,92 @@
-"""The rows of a training: checked, in memory on one device, with their weights."""
+"""The rows of a training: checked, in memory on one device, with their weights and labels."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vaelocity.models.rows import Rows, as_training_rows, as_weight
+from vaelocity.models.rows import Rows, as_label, as_training_rows, as_weight
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows to train on, or to validate on.
+
+    x: float32 [n, n_features], finite; weight: float32 [n] of mean 1, or None; label: int64 [n],
+    or None.
+    """
+
+    x: Tensor
+    weight: Tensor | None = None
+    label: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def tensors(self) -> list[Tensor]:
+        """Those that there are."""
+        return [tensor for tensor in (self.x, self.weight, self.label) if tensor is not None]
+
+    def to(self, device: torch.device) -> Part:
+        """The same on another device."""
+        weight, label = self.weight, self.label
+        return Part(
+            self.x.to(device),
+            None if weight is None else weight.to(device),
+            None if label is None else label.to(device),
+        )
+
+    def take(self, index: Tensor, name: str) -> Part:
+        """Some of the rows, their weights scaled to mean 1 anew."""
+        return Part(
+            self.x[index],
+            as_weight(None if self.weight is None else self.weight[index], len(index), name),
+            None if self.label is None else self.label[index],
+        )
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """x: float32 [n, n_features], finite; weight: float32 [n] of mean 1, or None; x_val and
-    weight_val the same for validation, x_val None without."""
+    """The rows to train on and, where there are any, those to validate on."""
 
-    x: Tensor
-    weight: Tensor | None
-    x_val: Tensor | None
-    weight_val: Tensor | None
+    train: Part
+    validation: Part | None
 
-    def to(self, device: torch.device) -> Self:
+    def to(self, device: torch.device) -> TrainingData:
         """The same on another device."""
+        held = self.validation
+        return TrainingData(self.train.to(device), None if held is None else held.to(device))
 
-        def moved(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor.to(device)
+    def labelled(
+        self,
+        label: npt.ArrayLike | Tensor | None,
+        label_val: npt.ArrayLike | Tensor | None,
+        n_classes: int,
+    ) -> TrainingData:
+        """The same with labels, for a model of n_classes; 0 takes none.
 
-        return replace(
-            self,
-            x=self.x.to(device),
-            weight=moved(self.weight),
-            x_val=moved(self.x_val),
-            weight_val=moved(self.weight_val),
-        )
+        Raises ValueError for labels that the model does not know, or lacks.
+        """
+        train = replace(self.train, label=as_label(label, len(self.train), n_classes, "label"))
+        held = self.validation
+        if held is None:
+            if label_val is not None:
+                raise ValueError("label_val: given without X_val")
+            return TrainingData(train, None)
+        label_held = as_label(label_val, len(held), n_classes, "label_val")
+        return TrainingData(train, replace(held, label=label_held))
 
     def held_out(self, fraction: float, seed: int) -> TrainingData:
         """A random part of the rows becomes the validation rows.
 
         Raises ValueError unless 0 < fraction < 1 leaves rows on both sides.
         """
-        n = len(self.x)
+        n = len(self.train)
         n_val = round(fraction * n)
         if not 0 < fraction < 1 or not 0 < n_val < n:
             raise ValueError(
@@ -52,27 +94,25 @@ class TrainingData:
             )
         order = np.random.default_rng([seed, n]).permutation(n)
         held, kept = (torch.from_numpy(np.sort(part)) for part in (order[:n_val], order[n_val:]))
-        weights = [None if self.weight is None else self.weight[part] for part in (kept, held)]
         return TrainingData(
-            self.x[kept],
-            as_weight(weights[0], len(kept), "weight"),
-            self.x[held],
-            as_weight(weights[1], len(held), "weight of the rows held out"),
+            self.train.take(kept, "weight"),
+            self.train.take(held, "weight of the rows held out"),
         )
 
     def some_rows(self, most: int) -> npt.NDArray[np.float32]:
         """At most so many of the training rows, evenly spaced."""
-        n = len(self.x)
-        kept = torch.linspace(0, n - 1, min(n, most), dtype=torch.float64).round().long()
-        return self.x[kept.to(self.x.device)].cpu().numpy()
+        x = self.train.x
+        kept = torch.linspace(0, len(x) - 1, min(len(x), most), dtype=torch.float64).round().long()
+        return x[kept.to(x.device)].cpu().numpy()
 
     def digest(self) -> str:
         """SHA-256 of everything that training sees."""
-        return _sha256([self.x, self.weight, self.x_val, self.weight_val])
+        held = [] if self.validation is None else self.validation.tensors()
+        return _sha256([*self.train.tensors(), *held])
 
     def rows_digest(self) -> str:
         """SHA-256 of the training rows: of little-endian float32 in C order."""
-        return _sha256([self.x])
+        return _sha256([self.train.x])
 
 
 def training_data(
@@ -84,22 +124,17 @@ def training_data(
 ) -> TrainingData:
     """Check what `Model.fit` was given; the errors name its arguments."""
     x = as_training_rows(X, n_features, "X")
+    train = Part(x, as_weight(weight, len(x), "weight"))
     if X_val is None:
         if weight_val is not None:
             raise ValueError("weight_val: given without X_val")
-        return TrainingData(x, as_weight(weight, len(x), "weight"), None, None)
+        return TrainingData(train, None)
     x_val = as_training_rows(X_val, n_features, "X_val")
-    return TrainingData(
-        x,
-        as_weight(weight, len(x), "weight"),
-        x_val,
-        as_weight(weight_val, len(x_val), "weight_val"),
-    )
+    return TrainingData(train, Part(x_val, as_weight(weight_val, len(x_val), "weight_val")))
 
 
-def _sha256(tensors: Iterable[Tensor | None]) -> str:
+def _sha256(tensors: list[Tensor]) -> str:
     digest = hashlib.sha256()
     for tensor in tensors:
-        if tensor is not None:
-            digest.update(tensor.detach().cpu().contiguous().numpy().data)
+        digest.update(tensor.detach().cpu().contiguous().numpy().data)
     return digest.hexdigest()

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from vaelocity import ops
-from vaelocity.models.base import Floats, Model
+from vaelocity.models.base import Floats
+from vaelocity.models.dense import DenseModel
 
 
-class VAE(Model):
+class VAE(DenseModel):
     """A beta-VAE with dense layers: encoder to mu and logvar of N(mu, exp(logvar)), decoder its
     mirror image, prior N(0, 1).
 

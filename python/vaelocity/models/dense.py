@@ -1,0 +1,51 @@
+"""Models of dense layers: what the frozen scorer runs in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from vaelocity.models.base import positive
+from vaelocity.models.latent import LatentModel
+from vaelocity.models.layers import Network, activation_name
+
+
+class DenseModel(LatentModel):
+    """Dense encoder and its mirror image as decoder; the latent layer and the output are linear.
+
+    Args: those of `Autoencoder`.
+    """
+
+    encoder: Network
+    decoder: Network
+
+    def __init__(
+        self,
+        n_features: int,
+        latent: int,
+        hidden: Sequence[int],
+        activation: str | None,
+        batch_norm: bool,
+        feature_names: Sequence[str] | None,
+    ) -> None:
+        super().__init__(n_features, latent, feature_names)
+        self.hidden = tuple(positive(width, "hidden") for width in hidden)
+        self.activation = activation_name(activation)
+        self.batch_norm = bool(batch_norm)
+        encoded = self.latent * (2 if self.latent_kind == "gaussian" else 1)
+        self.encoder = Network(
+            [n_features, *self.hidden, encoded], self.activation, self.batch_norm
+        )
+        self.decoder = Network(
+            [self.latent, *reversed(self.hidden), n_features], self.activation, self.batch_norm
+        )
+        self.initialise(0)
+        self.initialised = False
+
+    def arguments(self) -> dict[str, Any]:
+        return {
+            **super().arguments(),
+            "hidden": list(self.hidden),
+            "activation": self.activation,
+            "batch_norm": self.batch_norm,
+        }

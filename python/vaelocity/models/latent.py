@@ -1,0 +1,107 @@
+"""Models with a latent space: an encoder into it and a decoder back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vaelocity import ops
+from vaelocity.models.base import Floats, Model, nan_unless, positive, saturated
+from vaelocity.models.rows import Rows, as_rows, finite_rows
+
+
+class LatentModel(Model):
+    """`encoder` takes standardised rows [n, n_features] to a point of the latent space, or to mu
+    and logvar side by side; `decoder` takes a point [n, latent] back. A subclass sets both.
+
+    Scored, encoded and reconstructed at the point, for a gaussian latent at z = mu.
+    """
+
+    latent_kind: ClassVar[str]
+    """point or gaussian."""
+
+    encoder: nn.Module
+    decoder: nn.Module
+
+    def __init__(self, n_features: int, latent: int, feature_names: Sequence[str] | None) -> None:
+        super().__init__(n_features, feature_names)
+        self.latent = positive(latent, "latent")
+
+    def arguments(self) -> dict[str, object]:
+        return {**super().arguments(), "latent": self.latent}
+
+    def point(self, x: Tensor) -> Tensor:
+        """Where standardised rows are decoded from: z (or mu), [n, latent]."""
+        z: Tensor = self.encoder(x)
+        return z[:, : self.latent]
+
+    def standardised_score(self, x: Tensor, kind: str) -> Tensor:
+        return ops.reconstruction_loss(x, self.decoder(self.point(x)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The reconstruction of x [n, n_features], in the units of x, differentiable."""
+        return self.scaler.inverse(self.decoder(self.point(self.scaler(x))))
+
+    def score_features(self, X: Rows) -> Floats:
+        """1/2 (y_j - x_j)^2 of every feature in the standardised space: float32 [n, n_features].
+
+        A row's sum is its reconstruction score, up to float32 rounding.
+        """
+
+        def score(x: Tensor) -> Tensor:
+            finite = torch.isfinite(x).all(dim=1, keepdim=True)
+            x = self.scaler(x)
+            return saturated(0.5 * (self.decoder(self.point(x)) - x).square(), finite)
+
+        return self._batched(score, as_rows(X, self.n_features, "X"))
+
+    def encode(self, X: Rows) -> Floats:
+        """The latent point (a VAE's mu) of every row: float32 [n, latent]; NaN for a row that
+        holds a NaN or an infinity."""
+
+        def encode(x: Tensor) -> Tensor:
+            return nan_unless(finite_rows(x), self.point(self.scaler(x)))
+
+        return self._batched(encode, as_rows(X, self.n_features, "X"))
+
+    def decode(self, z: Rows) -> Floats:
+        """Rows in the units of the features, float32 [n, n_features], from z [n, latent]."""
+
+        def decode(z: Tensor) -> Tensor:
+            return self.scaler.inverse(self.decoder(z))
+
+        return self._batched(decode, as_rows(z, self.latent, "z"))
+
+    def reconstruct(self, X: Rows) -> Floats:
+        """decode(encode(X)): float32 [n, n_features] in the units of X; NaN for a row that holds
+        a NaN or an infinity."""
+
+        def reconstruct(x: Tensor) -> Tensor:
+            return nan_unless(finite_rows(x), self(x))
+
+        return self._batched(reconstruct, as_rows(X, self.n_features, "X"))
+
+    def interpolate(self, a: Rows, b: Rows, steps: int = 10) -> Floats:
+        """Rows on the way from a to b, straight in the latent space: reconstruct(a) first,
+        reconstruct(b) last.
+
+        Args:
+            a, b: one row [n_features] each, or as many rows each [n, n_features].
+            steps: rows on the way, both ends among them; at least 2.
+
+        Returns:
+            float32 [steps, n_features], or [n, steps, n_features].
+        """
+        if steps < 2:
+            raise ValueError(f"steps: expected at least 2, got {steps}")
+        if a.shape != b.shape or a.ndim not in (1, 2):
+            raise ValueError(f"a, b: expected two of one shape, got {a.shape} and {b.shape}")
+        ends = [self.encode(row.reshape(-1, a.shape[-1])) for row in (a, b)]
+        t = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
+        z = (1 - t) * ends[0][:, None, :] + t * ends[1][:, None, :]
+        rows = self.decode(z.reshape(-1, self.latent))
+        return rows.reshape((*a.shape[:-1], steps, self.n_features))
