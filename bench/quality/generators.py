@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 from digits import Digits, Floats, Labels
 
-from vaelocity.models import ConvVAE, ImageDiffusion, ImageGAN
+from vaelocity.models.conv_vae import ConvVAE
+from vaelocity.models.image_diffusion import ImageDiffusion
+from vaelocity.models.image_gan import ImageGAN
 
 CLASSES = 10
 
@@ -38,7 +40,7 @@ RECIPES = {
     ),
     "ImageGAN": Recipe(
         lambda: ImageGAN(n_classes=CLASSES),
-        {"epochs": 6, "batch_size": 128, "lr": 5e-4, "schedule": "cosine"},
+        {"epochs": 5, "batch_size": 128, "lr": 5e-4, "schedule": "cosine"},
         lambda model, n, label: model.sample(n, seed=1, label=label),
         conditional=True,
     ),

@@ -15,7 +15,7 @@ import numpy as np
 from digits import Digits, Floats
 from scipy.ndimage import gaussian_filter
 
-from vaelocity.models import DenoisingAutoencoder
+from vaelocity.models.denoising import DenoisingAutoencoder
 from vaelocity.models.pixel_scaler import PooledScaler
 from vaelocity.report.metrics import auc
 
@@ -84,7 +84,7 @@ def table(protocol: str, train: Digits, test: Digits, seeds: int) -> Table:
             )
             score = fitted.score(x_test, "denoising")
             normal = _CHOSEN[protocol](test.label, digit)
-            found.auroc[-1].append(auc(score[normal], score[~normal]))
+            found.auroc[-1].append(auc(score[normal], score[~normal]).value)
             print(f"{protocol} {seed} {digit}: {found.auroc[-1][-1]:.4f}", flush=True)
         found.wall_s.append(time.perf_counter() - start)
     return found

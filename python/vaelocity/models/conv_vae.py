@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from vaelocity import ops
-from vaelocity.models.base import Floats
+from vaelocity.models.base import Floats, nan_unless
 from vaelocity.models.image_layers import channel_widths, image_shape
-from vaelocity.models.image_networks import ConvDecoder, ConvEncoder
+from vaelocity.models.conv_networks import ConvDecoder, ConvEncoder
 from vaelocity.models.latent import LatentModel
 from vaelocity.models.pixel_scaler import PixelScaler
+from vaelocity.models.rows import Rows, as_rows, finite_rows
 
 LOSSES = ("bce_with_logits", "squared_error")
 
@@ -106,6 +107,20 @@ class ConvVAE(LatentModel):
         if kind == "elbo":
             return ops.elbo(x, self.logits(mu), mu, logvar, self.beta, self.loss).total
         return ops.reconstruction_loss(x, self.logits(mu), self.loss)
+
+    def score_features(self, X: Rows) -> Floats:
+        """What every pixel adds to the reconstruction score of its row: float32
+        [n, n_features]."""
+
+        def score(x: Tensor) -> Tensor:
+            finite = finite_rows(x)
+            x = self.scaler(x)
+            y = self.logits(self.point(x))
+            # Every pixel as a row of one feature.
+            terms = ops.reconstruction_loss(x.reshape(-1, 1), y.reshape(-1, 1), self.loss)
+            return nan_unless(finite, terms.view_as(x))
+
+        return self._batched(score, as_rows(X, self.n_features, "X"))
 
     def sample(self, n: int, seed: int = 0) -> Floats:
         """n new images as rows in the units of the pixels, float32 [n, n_features]: z ~ N(0, 1)

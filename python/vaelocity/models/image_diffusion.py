@@ -8,7 +8,7 @@ from typing import Any
 
 from vaelocity.models.diffusion import BINS, Diffusion
 from vaelocity.models.image_layers import image_shape
-from vaelocity.models.image_networks import ConvEncoder
+from vaelocity.models.conv_networks import ConvEncoder
 from vaelocity.models.pixel_scaler import PixelScaler
 from vaelocity.models.unet import UNet
 
@@ -45,7 +45,6 @@ class ImageDiffusion(Diffusion):
             network=UNet(shape, width, steps, n_classes),
             estimator=ConvEncoder(shape, _ESTIMATOR_CHANNELS, BINS),
         )
-        self.own_networks = False  # the arguments below make them again
         self.image, self.width = shape, width
         self.scaler = PixelScaler(self.n_features, -1.0, 1.0)
 

@@ -8,13 +8,13 @@ from typing import Any
 
 from vaelocity.models.gan import GAN
 from vaelocity.models.image_layers import channel_widths, image_shape
-from vaelocity.models.image_networks import ImageDiscriminator, ImageGenerator, ImageLatent
+from vaelocity.models.image_gan_networks import ImageDiscriminator, ImageGenerator, ImageLatent
 from vaelocity.models.pixel_scaler import PixelScaler
 
 
 class ImageGAN(GAN):
-    """A DCGAN (Radford et al., arXiv:1511.06434): `GAN` with convolutional networks, of pixels
-    scaled to -1 ... 1. With classes it is conditional: the generator takes the label's vector
+    """A DCGAN (Radford et al., arXiv:1511.06434): `GAN` with convolutional networks, the
+    discriminator under spectral norm, of pixels scaled to -1 ... 1. With classes it is conditional: the generator takes the label's vector
     beside z, the discriminator multiplies its features by it (Miyato and Koyama,
     arXiv:1802.05637).
 
@@ -30,7 +30,7 @@ class ImageGAN(GAN):
         self,
         image: Sequence[int] = (1, 28, 28),
         latent: int = 32,
-        channels: Sequence[int] = (32, 64),
+        channels: Sequence[int] = (16, 64),
         loss: str = "hinge",
         n_classes: int = 0,
         ema: float = 0.999,
@@ -41,13 +41,14 @@ class ImageGAN(GAN):
             math.prod(shape),
             latent,
             loss=loss,
+            gradient_penalty=0.0,
+            spectral_norm=True,
             n_classes=n_classes,
             ema=ema,
             generator=ImageGenerator(shape, widths, latent, n_classes),
             discriminator=ImageDiscriminator(shape, widths, n_classes),
             encoder=ImageLatent(shape, widths, latent),
         )
-        self.own_networks = False  # the arguments below make them again
         self.image, self.channels = shape, widths
         self.scaler = PixelScaler(self.n_features, -1.0, 1.0)
 

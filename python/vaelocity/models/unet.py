@@ -18,12 +18,12 @@ class UNet(nn.Module):
     """Ronneberger et al., arXiv:1505.04597, as small as digits allow: pixels are taken in 2 x 2
     blocks, so that nothing is computed at full size; residual blocks at 1/2 and 1/4 of it.
 
-    Called as network(x_t [n, c * h * w], t int64 [n], label int64 [n]), label in 0 ... classes, of
+    Called as network(x_t [n, c * h * w], t int64 [n], label int64 [n]), label in 0 ... n_classes, of
     which the last one means that there is none; without classes `label` is None. Returns as many
     numbers as x_t has.
     """
 
-    def __init__(self, image: Image, width: int, steps: int, classes: int) -> None:
+    def __init__(self, image: Image, width: int, steps: int, n_classes: int) -> None:
         super().__init__()
         self.image = image
         pixels = 4 * image[0]
@@ -32,7 +32,7 @@ class UNet(nn.Module):
             TimeFeatures(steps, _TIME_WIDTH),
             Dense(_TIME_WIDTH, condition, "silu", batch_norm=False),
         )
-        self.label = LabelEmbedding(classes + 1, condition) if classes else None
+        self.label = LabelEmbedding(n_classes + 1, condition) if n_classes else None
         self.first = Conv(pixels, width)
         self.outer_down = ResidualBlock(width, condition)
         self.down = Conv(width, 2 * width, 4, stride=2)
