@@ -7,8 +7,12 @@ model = models.load("jets.vael")  # to train on, sample, interpolate, ...
 
 from __future__ import annotations
 
+from vaelocity.models.adversarial import AdversarialAutoencoder
 from vaelocity.models.autoencoder import Autoencoder
-from vaelocity.models.freeze import load
+from vaelocity.models.diffusion import Diffusion
+from vaelocity.models.gan import GAN
+from vaelocity.models.load import load
 from vaelocity.models.vae import VAE
+from vaelocity.models.vaegan import VAEGAN
 
-__all__ = ["VAE", "Autoencoder", "load"]
+__all__ = ["GAN", "VAE", "VAEGAN", "AdversarialAutoencoder", "Autoencoder", "Diffusion", "load"]

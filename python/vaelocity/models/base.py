@@ -56,6 +56,8 @@ class Model(nn.Module):
 
     n_classes: int = 0
     """Classes that a row's label may have; 0 where the model knows no labels."""
+    own_networks: bool = False
+    """True of a model whose networks its arguments do not describe: it cannot be saved."""
 
     examples: Tensor
     fitted: Tensor
@@ -255,7 +257,10 @@ class Model(nn.Module):
         conformance: Rows | None = None,
         histograms: Sequence[ScoreHistogram] | None = None,
     ) -> None:
-        """Freeze the model into a .vael file, for `vaelocity.load` and `models.load`.
+        """Write the model to a .vael file, for `models.load`.
+
+        A model of dense layers is frozen: `vaelocity.load` scores with it, without torch. Others
+        have no frozen scorer, take neither `kind` nor `conformance`, and `vaelocity.load` says so.
 
         Args:
             path: an existing file is replaced, at once.
@@ -267,21 +272,29 @@ class Model(nn.Module):
                 those of the file it was loaded from.
 
         Raises:
-            ValueError: an unknown kind, two thresholds of one name, a threshold or a histogram of
-                another model, weights that are not finite, scores of the C++ scorer that differ
-                from this model's.
+            ValueError: an unknown kind, an argument that the model has no use for, two thresholds
+                of one name, a threshold or a histogram of another model, weights that are not
+                finite, scores of the C++ scorer that differ from this model's.
             RuntimeError: the model was not fitted.
         """
+        from vaelocity.models.dense import DenseModel
         from vaelocity.models.freeze import freeze
+        from vaelocity.models.store import store
 
         self._check_fitted()
-        kind = self._checked_kind(kind)
         chosen = self.thresholds if thresholds is None else thresholds
+        counted = list(self.histograms.values() if histograms is None else histograms)
+        if not isinstance(self, DenseModel):
+            for name, value in (("kind", kind), ("conformance", conformance)):
+                if value is not None:
+                    raise ValueError(f"{name}: a {type(self).__name__} has no frozen scorer")
+            store(self, path, chosen, counted)
+            return
+        kind = self._checked_kind(kind)
         rows = None
         if conformance is not None:
             rows = as_rows(conformance, self.n_features, "conformance").cpu().numpy()
-        counted = self.histograms.values() if histograms is None else histograms
-        freeze(self, path, kind, chosen, rows, list(counted))
+        freeze(self, path, kind, chosen, rows, counted)
 
     # ---- Helpers
 
