@@ -9,10 +9,24 @@ from __future__ import annotations
 
 from vaelocity.models.adversarial import AdversarialAutoencoder
 from vaelocity.models.autoencoder import Autoencoder
+from vaelocity.models.conv_vae import ConvVAE
 from vaelocity.models.diffusion import Diffusion
 from vaelocity.models.gan import GAN
+from vaelocity.models.image_diffusion import ImageDiffusion
+from vaelocity.models.image_gan import ImageGAN
 from vaelocity.models.load import load
 from vaelocity.models.vae import VAE
 from vaelocity.models.vaegan import VAEGAN
 
-__all__ = ["GAN", "VAE", "VAEGAN", "AdversarialAutoencoder", "Autoencoder", "Diffusion", "load"]
+__all__ = [
+    "GAN",
+    "VAE",
+    "VAEGAN",
+    "AdversarialAutoencoder",
+    "Autoencoder",
+    "ConvVAE",
+    "Diffusion",
+    "ImageDiffusion",
+    "ImageGAN",
+    "load",
+]
