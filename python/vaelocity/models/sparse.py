@@ -55,6 +55,9 @@ class SparseAutoencoder(DenseModel):
         self.penalty = float(penalty)
         self.top_k = top_k
 
+    def frozen_kinds(self) -> tuple[str, ...]:
+        return () if self.top_k is not None else super().frozen_kinds()
+
     def arguments(self) -> dict[str, Any]:
         own = {**super().arguments(), "penalty": self.penalty, "top_k": self.top_k}
         del own["batch_norm"]
