@@ -9,10 +9,29 @@ from __future__ import annotations
 
 from vaelocity.models.adversarial import AdversarialAutoencoder
 from vaelocity.models.autoencoder import Autoencoder
+from vaelocity.models.denoising import DenoisingAutoencoder
 from vaelocity.models.diffusion import Diffusion
+from vaelocity.models.distill import Student, distill
+from vaelocity.models.ensemble import Ensemble
 from vaelocity.models.gan import GAN
 from vaelocity.models.load import load
+from vaelocity.models.masked import MaskedAutoencoder
+from vaelocity.models.sparse import SparseAutoencoder
 from vaelocity.models.vae import VAE
 from vaelocity.models.vaegan import VAEGAN
 
-__all__ = ["GAN", "VAE", "VAEGAN", "AdversarialAutoencoder", "Autoencoder", "Diffusion", "load"]
+__all__ = [
+    "GAN",
+    "VAE",
+    "VAEGAN",
+    "AdversarialAutoencoder",
+    "Autoencoder",
+    "DenoisingAutoencoder",
+    "Diffusion",
+    "Ensemble",
+    "MaskedAutoencoder",
+    "SparseAutoencoder",
+    "Student",
+    "distill",
+    "load",
+]

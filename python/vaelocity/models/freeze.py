@@ -42,7 +42,8 @@ def freeze(
     rows = np.concatenate([data_rows, edge_rows(tensors)])
     draft = bundle_bytes(metadata, tensors)
     tensors["conformance.rows"] = rows
-    for each in model.kinds:
+    kinds = model.frozen_kinds()
+    for each in kinds:
         scorer = _core.Model.from_bytes(draft, each, verify=False)
         scores = scorer.score(rows)
         _check_agreement(model, each, rows, scores)
@@ -50,8 +51,8 @@ def freeze(
         tensors[f"conformance.flags.{each}"] = scorer.flags(rows)
     metadata["conformance"] = {
         "rows": "conformance.rows",
-        "scores": {each: f"conformance.scores.{each}" for each in model.kinds},
-        "flags": {each: f"conformance.flags.{each}" for each in model.kinds},
+        "scores": {each: f"conformance.scores.{each}" for each in kinds},
+        "flags": {each: f"conformance.flags.{each}" for each in kinds},
         "data_rows": len(data_rows),
     }
     put_parts(model, metadata, tensors, histograms)
