@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from vaelocity.models.gan import GAN
-from vaelocity.models.image_layers import channel_widths, image_shape
 from vaelocity.models.image_gan_networks import ImageDiscriminator, ImageGenerator, ImageLatent
+from vaelocity.models.image_layers import channel_widths, image_shape
 from vaelocity.models.pixel_scaler import PixelScaler
 
 

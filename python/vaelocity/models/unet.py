@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaelocity.models.denoiser import TimeFeatures
-from vaelocity.models.image_layers import Conv, Deconv, GroupNorm, Image, as_images
+from vaelocity.models.image_layers import Conv, Deconv, GroupNorm, Image
 from vaelocity.models.labels import LabelEmbedding
 from vaelocity.models.layers import Dense
 
