@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from vaelocity import ops
 from vaelocity.models.base import Floats, nan_unless
-from vaelocity.models.image_layers import channel_widths, image_shape
 from vaelocity.models.conv_networks import ConvDecoder, ConvEncoder
+from vaelocity.models.image_layers import channel_widths, image_shape
 from vaelocity.models.latent import LatentModel
 from vaelocity.models.pixel_scaler import PixelScaler
 from vaelocity.models.rows import Rows, as_rows, finite_rows

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from vaelocity.models.conv_networks import ConvEncoder
 from vaelocity.models.diffusion import BINS, Diffusion
 from vaelocity.models.image_layers import image_shape
-from vaelocity.models.conv_networks import ConvEncoder
 from vaelocity.models.pixel_scaler import PixelScaler
 from vaelocity.models.unet import UNet
 

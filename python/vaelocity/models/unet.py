@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaelocity.models.denoiser import TimeFeatures
-from vaelocity.models.image_layers import Conv, Deconv, GroupNorm, Image, as_images
+from vaelocity.models.image_layers import Conv, Deconv, GroupNorm, Image
 from vaelocity.models.labels import LabelEmbedding
 from vaelocity.models.layers import Dense
 
@@ -18,9 +18,9 @@ class UNet(nn.Module):
     """Ronneberger et al., arXiv:1505.04597, as small as digits allow: pixels are taken in 2 x 2
     blocks, so that nothing is computed at full size; residual blocks at 1/2 and 1/4 of it.
 
-    Called as network(x_t [n, c * h * w], t int64 [n], label int64 [n]), label in 0 ... n_classes, of
-    which the last one means that there is none; without classes `label` is None. Returns as many
-    numbers as x_t has.
+    Called as network(x_t [n, c * h * w], t int64 [n], label int64 [n]), label in 0 ... n_classes,
+    of which the last one means that there is none; without classes `label` is None. Returns as
+    many numbers as x_t has.
     """
 
     def __init__(self, image: Image, width: int, steps: int, n_classes: int) -> None:
