@@ -27,7 +27,9 @@ IMAGE = (1, 12, 12)
 
 SMALL: dict[str, Callable[[], Model]] = {
     "ConvVAE": lambda: ConvVAE(IMAGE, channels=(8, 16), latent=8),
-    "squared_error": lambda: ConvVAE(IMAGE, channels=(8, 16), latent=8, loss="squared_error", beta=0.05),
+    "squared_error": lambda: ConvVAE(
+        IMAGE, channels=(8, 16), latent=8, loss="squared_error", beta=0.05
+    ),
     "ImageGAN": lambda: ImageGAN(IMAGE, channels=(8, 16), n_classes=2, ema=0.9),
     "ImageDiffusion": lambda: ImageDiffusion(IMAGE, width=16, n_classes=2, ema=0.9),
 }

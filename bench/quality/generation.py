@@ -1,4 +1,4 @@
-"""How good made digits are: do they show what they were asked for, and are they as real ones are?"""
+"""How good made digits are: do they show what they were asked for, and do they look real?"""
 
 from __future__ import annotations
 

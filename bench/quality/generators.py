@@ -33,7 +33,7 @@ class Recipe:
 
 RECIPES = {
     "ConvVAE": Recipe(
-        lambda: ConvVAE(),
+        ConvVAE,
         {"epochs": 10, "batch_size": 128, "lr": 1e-3, "schedule": "cosine"},
         lambda model, n, label: model.sample(n, seed=1),
         conditional=False,

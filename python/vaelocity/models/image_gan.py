@@ -14,9 +14,9 @@ from vaelocity.models.pixel_scaler import PixelScaler
 
 class ImageGAN(GAN):
     """A DCGAN (Radford et al., arXiv:1511.06434): `GAN` with convolutional networks, the
-    discriminator under spectral norm, of pixels scaled to -1 ... 1. With classes it is conditional: the generator takes the label's vector
-    beside z, the discriminator multiplies its features by it (Miyato and Koyama,
-    arXiv:1802.05637).
+    discriminator under spectral norm, of pixels scaled to -1 ... 1. With classes it is conditional:
+    the generator takes the label's vector beside z, the discriminator multiplies its features by
+    it (Miyato and Koyama, arXiv:1802.05637).
 
     Args:
         image: (channels, height, width) of the image that a row holds in C order; height and width

@@ -18,9 +18,9 @@ class UNet(nn.Module):
     """Ronneberger et al., arXiv:1505.04597, as small as digits allow: pixels are taken in 2 x 2
     blocks, so that nothing is computed at full size; residual blocks at 1/2 and 1/4 of it.
 
-    Called as network(x_t [n, c * h * w], t int64 [n], label int64 [n]), label in 0 ... n_classes, of
-    which the last one means that there is none; without classes `label` is None. Returns as many
-    numbers as x_t has.
+    Called as network(x_t [n, c * h * w], t int64 [n], label int64 [n]), label in 0 ... n_classes,
+    of which the last one means that there is none; without classes `label` is None. Returns as
+    many numbers as x_t has.
     """
 
     def __init__(self, image: Image, width: int, steps: int, n_classes: int) -> None:
