@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP := $(BIN)/python -m pip install --quiet
 SOURCES := $(shell git ls-files csrc kernels python CMakeLists.txt pyproject.toml README.md LICENSE LICENSE-THIRD-PARTY 2>/dev/null)
 
-.PHONY: help demo test lint format bench soak fuzz wheel clean
+.PHONY: help demo test lint format bench quality soak fuzz wheel clean
 
 help:
 	@echo "make demo    train on the shipped jets, freeze, score a stream, write report.html"
@@ -16,6 +16,7 @@ help:
 	@echo "make lint    ruff, mypy on the installed wheel, clang-format"
 	@echo "make format  let ruff and clang-format rewrite the sources"
 	@echo "make bench   the benchmarks: checked first, then timed beside their peers"
+	@echo "make quality  the tables of detection quality; goes on where it was stopped"
 	@echo "make soak    ten minutes of a stream under load: memory must stay flat"
 	@echo "make fuzz    libFuzzer over the reader of model files, for FUZZ_SECONDS (60); needs clang"
 	@echo "make wheel   dist/*.whl"
@@ -57,6 +58,9 @@ bench: .venv/bench
 	$(BIN)/python bench/bench_fit.py
 	$(BIN)/python bench/bench_histogram.py
 	$(BIN)/python bench/bench_stream.py
+
+quality: .venv/bench .venv/demo
+	$(BIN)/python bench/quality/tabular.py
 
 soak: .venv/bench
 	$(BIN)/python bench/soak.py
