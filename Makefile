@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP := $(BIN)/python -m pip install --quiet
 SOURCES := $(shell git ls-files csrc kernels python CMakeLists.txt pyproject.toml README.md LICENSE LICENSE-THIRD-PARTY 2>/dev/null)
 
-.PHONY: help demo test lint format bench docs soak fuzz wheel sdist clean
+.PHONY: help demo test lint format bench quality docs soak fuzz wheel sdist clean
 
 help:
 	@echo "make demo    train on the shipped jets, freeze, score a stream, write report.html"
@@ -16,6 +16,7 @@ help:
 	@echo "make lint    ruff, mypy on the installed wheel, clang-format"
 	@echo "make format  let ruff and clang-format rewrite the sources"
 	@echo "make bench   the benchmarks: checked first, then timed beside their peers"
+	@echo "make quality the tables of detection and generation; goes on where it was stopped"
 	@echo "make docs    build/site: the documents as a site, without a warning"
 	@echo "make soak    ten minutes of a stream under load: memory must stay flat"
 	@echo "make fuzz    libFuzzer over the reader of model files, for FUZZ_SECONDS (60); needs clang"
@@ -60,6 +61,10 @@ bench: .venv/bench
 	$(BIN)/python bench/bench_stream.py
 
 	$(BIN)/python bench/tables.py
+
+quality: .venv/bench .venv/demo
+	$(BIN)/python bench/quality/tabular.py
+	$(BIN)/python bench/quality/images.py
 
 docs: .venv/docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
