@@ -10,8 +10,8 @@ import typer
 
 from vaelocity import data as events
 from vaelocity.cli import console, options
-from vaelocity.cli.console import CommandError
 from vaelocity.cli.columns import layout
+from vaelocity.cli.console import CommandError
 
 
 def import_model(
