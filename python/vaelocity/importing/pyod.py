@@ -29,7 +29,7 @@ def pyod_detector(
 
     PyOD's score is the distance ||y - x'||, the file's 1/2 ||y - x'||^2: sqrt(2 * score) is PyOD's
     score up to float32 rounding, and the order of events is the same. PyOD scores a VAE with random
-    noise, the file at z = mu. Its standardisation is kept. The threshold "pyod" has its contamination
+    noise, the file at z = mu. Its standardisation is kept. The threshold "pyod" has contamination
     of the scores of `rows` above it: its labels_, where these are all rows of the training.
 
     Args:
