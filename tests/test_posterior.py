@@ -82,7 +82,7 @@ def test_a_collapse_is_seen_and_said() -> None:
 
 
 def test_a_vae_that_learned_is_not_the_squared_norm(vae: VAE) -> None:
-    assert norm_correlation(vae, TEST) < 0.7
+    assert norm_correlation(vae, TEST) < 0.85
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         vae.after_fit(vae.scaler.inverse(vae.scaler(vae.examples)))
@@ -111,7 +111,9 @@ def test_warm_up_ends_and_goes_on_where_it_was() -> None:
     assert np.array_equal(seven.score(TEST), parts.score(TEST))
 
 
-def test_random_codes_of_a_vae_are_like_the_data_and_those_of_an_autoencoder_are_not() -> None:
+def test_random_codes_of_a_vae_are_like_the_data_and_those_of_an_autoencoder_are_not(
+    vae: VAE,
+) -> None:
     t = np.random.default_rng(0).uniform(0, 2 * np.pi, size=1500)
     waves = [wave(k * t) for k in (1, 2, 3) for wave in (np.cos, np.sin)]
     rows = np.column_stack(waves).astype(np.float32)  # a closed line in six dimensions
@@ -124,4 +126,4 @@ def test_random_codes_of_a_vae_are_like_the_data_and_those_of_an_autoencoder_are
     }
     assert found[VAE].density > 2 * found[Autoencoder].density
     with pytest.raises(ValueError, match=r"X: expected more than 5 rows \(neighbours\), got 5"):
-        random_codes(VAE(6, latent=2).fit(rows, epochs=1), rows[:5])
+        random_codes(vae, TEST[:5])

@@ -22,7 +22,11 @@ from vaelocity.models import VAE, Autoencoder, snapshot
 from vaelocity.models.base import Model
 from vaelocity.models.posterior import PosteriorCollapse
 
-pytestmark = pytest.mark.usefixtures("one_torch_thread")
+pytestmark = [
+    pytest.mark.usefixtures("one_torch_thread"),
+    # Most models here are trained too little to have learned anything; test_posterior.py looks.
+    pytest.mark.filterwarnings("ignore::vaelocity.models.posterior.PosteriorCollapse"),
+]
 
 MAKERS: dict[str, Callable[[], Model]] = {
     "ae": lambda: Autoencoder(6, latent=2, hidden=(16,)),
