@@ -30,9 +30,10 @@ def data_dir() -> Path:
     return folder
 
 
-@pytest.fixture
-def one_torch_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """PyTorch computes with one thread, in processes made by the test as well.
+@pytest.fixture(scope="module")
+def one_torch_thread() -> Iterator[None]:
+    """PyTorch computes with one thread, in fixtures of the module and in processes made by its
+    tests as well.
 
     The models of tests are too small to share out: threads would wait for each other most of the
     time, above all where the machine has other work.
@@ -41,8 +42,9 @@ def one_torch_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
     torch.set_num_threads(before)
 
 
@@ -144,9 +146,10 @@ def few_bundles(make_bundle: Callable[..., Path]) -> list[Path]:
 
 @pytest.fixture(scope="session")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of an ordinary build: the static library and the C++ tests."""
+    """The folder of an ordinary build: the static library, the C++ tests and the latency tool."""
     return library(
         tmp_path_factory.mktemp("plain"),
+        "-DVAELOCITY_BUILD_BENCH=ON",
         f"-DCMAKE_INSTALL_PREFIX={tmp_path_factory.mktemp('prefix')}",
         "-DCMAKE_INSTALL_LIBDIR=lib",
     )

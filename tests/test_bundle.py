@@ -102,8 +102,8 @@ def test_what_is_no_json_or_no_tensor_is_refused(content: tuple[Metadata, Tensor
     metadata, tensors = content
     with pytest.raises(ValueError, match="JSON"):
         bundle_bytes({**metadata, "provenance": {"loss": float("nan")}}, tensors)
-    with pytest.raises(TypeError, match="tensors: more is int64, expected float32 or uint8"):
-        bundle_bytes(metadata, {**tensors, "more": np.zeros(3, np.int64)})
+    with pytest.raises(TypeError, match="tensors: more is int32, expected float32 or uint8"):
+        bundle_bytes(metadata, {**tensors, "more": np.zeros(3, np.int32)})
 
 
 @pytest.mark.parametrize("fails", ["fsync", "replace"])

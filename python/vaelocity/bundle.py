@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaelocity._core import BundleError
-from vaelocity.identity import identity_of, owned
+from vaelocity.identity import identity_of, is_frozen, owned
 from vaelocity.structure import check_structure
 
 __all__ = [
@@ -38,8 +38,9 @@ __all__ = [
 
 FORMAT = 1
 
-DTYPES = ("float32", "uint8", "uint32", "uint64", "float64")
-"""Of tensors: float32 and uint8 are what scoring reads, the others hold histograms."""
+DTYPES = ("float32", "uint8", "uint32", "uint64", "float64", "int64")
+"""Of tensors: float32 and uint8 are what scoring reads, the others hold histograms and the state
+of models without a frozen scorer."""
 
 Array = npt.NDArray[Any]
 
@@ -86,7 +87,7 @@ def bundle_bytes(metadata: Mapping[str, Any], tensors: Mapping[str, Array]) -> b
         "vaelocity": json.dumps(metadata, allow_nan=False),
     }
     # safetensors copies memory as it lies, so a transposed view would be written wrong.
-    contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    contiguous = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     zeroed = _canonical(save(contiguous, entries))
     at = zeroed.index(_MARK) + len(_MARK)
     digest = hashlib.sha256(zeroed).hexdigest().encode()
@@ -103,22 +104,29 @@ def _canonical(data: bytes) -> bytes:
     return len(text).to_bytes(_LENGTH_BYTES, "little") + text + data[_LENGTH_BYTES + size :]
 
 
-def read_bundle(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Array]]:
+def read_bundle(
+    path: str | os.PathLike[str], frozen: bool = True
+) -> tuple[dict[str, Any], dict[str, Array]]:
     """The metadata and the tensors of a .vael file, everything verified but the scores.
+
+    Args:
+        path: the file.
+        frozen: refuse a model without a frozen scorer; False reads it like any other.
 
     Raises:
         OSError: the file cannot be read.
         BundleError: it is no .vael file, truncated, damaged (checksum), newer than this version,
-            or its metadata and tensors do not fit together; the message says which.
+            its metadata and tensors do not fit together, or it has no frozen scorer; the message
+            says which.
     """
     data = Path(path).read_bytes()
     try:
-        return parse_bundle(data)
+        return parse_bundle(data, frozen)
     except BundleError as error:
         raise BundleError(f"{os.fspath(path)}: {error}") from None
 
 
-def parse_bundle(data: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
+def parse_bundle(data: bytes, frozen: bool = True) -> tuple[dict[str, Any], dict[str, Array]]:
     """`read_bundle` of a file that is in memory already."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
@@ -130,6 +138,11 @@ def parse_bundle(data: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
     except (SafetensorError, KeyError, ValueError) as error:
         raise BundleError(f"tensor table: {error}") from None
     check_structure(metadata, tensors)
+    if frozen and not is_frozen(metadata):
+        raise BundleError(
+            f"a {metadata['module']['class']} model, which has no frozen scorer: load it with "
+            "vaelocity.models.load"
+        )
     return metadata, tensors
 
 

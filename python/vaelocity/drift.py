@@ -72,15 +72,16 @@ class Reference:
                 f"rows: expected floats [n, d], got {given.dtype} of shape {given.shape}"
             )
         kept = np.unique(np.linspace(0, len(given) - 1, min(len(given), MOST_ROWS)).astype(int))
-        sample = np.sort(given[kept].astype(np.float32), axis=0)
+        # Sorted as columns in line: ten times as fast as across rows.
+        sample = np.sort(np.ascontiguousarray(given[kept].astype(np.float32).T), axis=1).T
         if not np.isfinite(sample).all():
             raise ValueError("rows: a value is NaN or infinite")
         n = len(sample)
         # The last value of each of BINS equal parts of the sorted column.
         at = np.ceil(np.arange(1, BINS) * n / BINS).astype(int) - 1
         edges = np.ascontiguousarray(sample[np.maximum(at, 0)].T)
-        counts = _count(sample, edges)
-        return cls(edges, counts, np.stack([sample[0], sample[-1]], axis=1), _mode(sample))
+        limits = np.stack([sample[0], sample[-1]], axis=1)
+        return cls(edges, _count_sorted(sample, edges), limits, _mode(sample))
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """As stored in a .vael file."""
@@ -269,6 +270,14 @@ def _count(rows: Floats, edges: Floats) -> Counts:
         bins = np.searchsorted(edge, column[np.isfinite(column)], side="left")
         counts[j] = np.bincount(bins, minlength=BINS)
     return counts
+
+
+def _count_sorted(ordered: Floats, edges: Floats) -> Counts:
+    """`_count` of sorted, finite columns: only the edges are searched for."""
+    n = len(ordered)
+    columns = zip(ordered.T, edges, strict=True)
+    up_to = [np.searchsorted(column, edge, side="right") for column, edge in columns]
+    return np.diff(np.array(up_to), axis=1, prepend=0, append=n).astype(np.uint64)
 
 
 def _mode(ordered: Floats) -> Floats:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from vaelocity._core import BundleError
 from vaelocity.bundle_parts import check_parts
-from vaelocity.identity import identity_of
+from vaelocity.identity import identity_of, is_frozen
 from vaelocity.threshold import Threshold
 
 ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh", "sigmoid", "elu", "silu", "gelu")
@@ -22,7 +22,8 @@ Tensors = Mapping[str, Array]
 
 
 def check_structure(metadata: Mapping[str, Any], tensors: Tensors) -> None:
-    """Raise BundleError unless the steps form a network from the features back to the features.
+    """Raise BundleError unless the steps form a network from the features back to the features,
+    or the file is that of a model without a frozen scorer.
 
     Every tensor the JSON names must be there with the dtype and the shape its step needs.
     """
@@ -41,12 +42,23 @@ def _check(metadata: Mapping[str, Any], tensors: Tensors) -> None:
     n_features = len(features)
     if n_features < 1:
         raise BundleError("features: none")
+    _check_preprocess(metadata["preprocess"], tensors, n_features)
+    _check_state(metadata.get("module"), tensors)
+    if is_frozen(metadata):
+        _check_scorer(metadata, tensors, n_features)
+    if "identity" in metadata and metadata["identity"] != identity_of(metadata, tensors):
+        raise BundleError("identity: not that of the layers and preprocessing in the file")
+    _check_thresholds(metadata)
+    check_parts(metadata, tensors)
+
+
+def _check_scorer(metadata: Mapping[str, Any], tensors: Tensors, n_features: int) -> None:
+    """The network, its score and the conformance rows."""
     latent = metadata["latent"]
     if latent["kind"] not in ("point", "gaussian"):
         raise BundleError(f"latent: unknown kind {latent['kind']!r}")
     if type(latent["size"]) is not int or latent["size"] < 1:
         raise BundleError(f"latent: a size of {latent['size']!r}")
-    _check_preprocess(metadata["preprocess"], tensors, n_features)
     gaussian = latent["kind"] == "gaussian"
     encoded = latent["size"] * (2 if gaussian else 1)
     _check_layers(metadata["encoder"], "encoder", tensors, n_features, encoded)
@@ -60,10 +72,6 @@ def _check(metadata: Mapping[str, Any], tensors: Tensors) -> None:
         raise BundleError(f"score: expected a finite number as beta, got {score['beta']!r}")
     if "conformance" in metadata:
         _check_conformance(metadata["conformance"], tensors, n_features)
-    if "identity" in metadata and metadata["identity"] != identity_of(metadata, tensors):
-        raise BundleError("identity: not that of the layers and preprocessing in the file")
-    _check_thresholds(metadata)
-    check_parts(metadata, tensors)
 
 
 def _is_float32(value: Any) -> bool:
@@ -82,6 +90,17 @@ def _check_preprocess(steps: Any, tensors: Tensors, n_features: int) -> None:
         inverse = np.float32(1) / scale
     if not ((scale > 0) & np.isfinite(scale) & np.isfinite(inverse)).all():
         raise BundleError("preprocess: a scale is not positive and finite")
+
+
+def _check_state(module: Any, tensors: Tensors) -> None:
+    """Tensors of torch's module that are no steps; torch checks their shapes when it loads them."""
+    if not isinstance(module, dict) or "state" not in module:
+        return
+    if not isinstance(module["state"], dict):
+        raise BundleError(f"module: expected a table of tensors as state, got {module['state']!r}")
+    missing = [name for name in module["state"].values() if name not in tensors]
+    if missing:
+        raise BundleError(f"tensor {missing[0]} is missing")
 
 
 def _check_layers(steps: Any, part: str, tensors: Tensors, width: int, expected: int) -> None:

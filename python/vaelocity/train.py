@@ -27,7 +27,7 @@ from vaelocity.models.snapshot import Progress, Snapshot
 from vaelocity.models.training_data import Part, TrainingData
 
 if TYPE_CHECKING:
-    from vaelocity.models.base import Model
+    from vaelocity.models.base import Model, StepWithoutGraph
 
 SCHEDULES = ("constant", "cosine")
 
@@ -126,10 +126,7 @@ class _Training:
             return
         if not model.initialised:
             model.initialise(self.settings.seed)
-        x = data.train.x
-        model.scaler.fit_(x, data.train.weight)
-        kept = torch.linspace(0, len(x) - 1, len(model.examples)).round().long()
-        model.examples.copy_(x[kept.to(x.device)])
+        model.begin(data.train.x, data.train.weight)
 
     def _identity(self) -> dict[str, object]:
         """What must be equal for a checkpoint to be of this training; epochs may be more."""
@@ -205,6 +202,7 @@ class _Training:
         part, model = self.data.train, self.model.train()
         order = torch.randperm(len(part), generator=self._generator(_ORDER, epoch))
         noise = ops.Rng(self._seed(_NOISE, epoch), device=part.x.device)
+        short = self._short_step()
         sums = _Sums()
         batches = order.to(part.x.device).tensor_split(-(-len(part) // self.settings.batch_size))
         for i, index in enumerate(batches):
@@ -212,24 +210,34 @@ class _Training:
             x = model.scaler(part.x.index_select(0, index))
             weight = None if part.weight is None else part.weight.index_select(0, index)
             label = None if part.label is None else part.label.index_select(0, index)
+            # The gradient of the mean of weight * loss, without the two steps it would take.
+            gradient = (x.new_ones(len(x)) if weight is None else weight) / len(x)
             for player in self.players:
-                sums.add(self._step(player, x, weight, label, noise), weight, self._prefix(player))
+                if short is not None:
+                    terms = short(x, gradient, noise)
+                else:
+                    terms = self._backpropagated(player, x, gradient, label, noise)
+                self.optimizers[player].step()
+                sums.add(terms, weight, self._prefix(player))
             model.after_step()
         return sums.means(len(part))
 
-    def _step(
-        self, player: str, x: Tensor, weight: Tensor | None, label: Tensor | None, noise: ops.Rng
+    def _short_step(self) -> StepWithoutGraph | None:
+        """See `Model.step_without_graph`; only where every parameter is trained."""
+        trained = [parameter.requires_grad for parameter in self.model.parameters()]
+        if len(self.players) > 1 or not all(trained):
+            return None
+        return self.model.step_without_graph(self.settings.backend)
+
+    def _backpropagated(
+        self, player: str, x: Tensor, gradient: Tensor, label: Tensor | None, noise: ops.Rng
     ) -> dict[str, Tensor]:
-        """One player's turn with standardised rows x: the terms of his loss."""
+        """The terms of a player's loss of standardised rows x, and its gradients, by autograd."""
         terms = self._terms(player, x, label, noise)
-        optimizer = self.optimizers[player]
-        optimizer.zero_grad()
-        # The gradient of the mean of weight * loss, without the two steps it would take.
-        gradient = (x.new_ones(len(x)) if weight is None else weight) / len(x)
+        self.optimizers[player].zero_grad()
         # A loss that runs through another player's layers leaves them without a gradient.
         inputs = None if len(self.players) == 1 else self.players[player]
         terms["loss"].backward(gradient, inputs=inputs)  # type: ignore[no-untyped-call]
-        optimizer.step()
         return terms
 
     def _terms(
@@ -313,7 +321,9 @@ class _Training:
         model.optimizer_state = {k: v for k, v in state.items() if k.startswith("optimizer.")}
         model.history = self.progress.history
         model.thresholds, model.histograms = [], {}
-        model.reference = Reference.of(self.data.some_rows(MOST_ROWS))
+        complete = self.data.some_rows(MOST_ROWS)
+        complete = complete[np.isfinite(complete).all(axis=1)]
+        model.reference = Reference.of(complete) if len(complete) else None
         model.provenance = {
             "seed": int(self.settings.seed),
             "data_sha256": self.data.rows_digest(),

@@ -143,9 +143,20 @@ void check_widths(const Network &net) {
          " wide, expected the " + std::to_string(net.n_features) + " features");
 }
 
+/// The file of a model that only torch can score holds its module's state and no network.
+void check_frozen(const json &metadata) {
+  if (metadata.contains("encoder") || !metadata.contains("module"))
+    return;
+  const json &module = metadata["module"];
+  if (module.is_object() && module.contains("state"))
+    fail("a " + module.at("class").get<std::string>() +
+         " model, which has no frozen scorer: load it with vaelocity.models.load");
+}
+
 Network read_network(const BundleFile &file, const std::string &kind) {
   Network net{};
   const json &metadata = file.metadata();
+  check_frozen(metadata);
   const json &features = metadata.at("features");
   if (!features.is_array() || !std::all_of(features.begin(), features.end(),
                                            [](const json &name) { return name.is_string(); }))

@@ -9,6 +9,8 @@
     vaelocity inspect M.vael                 what a model file holds
     vaelocity verify M.vael                  is a model file intact, and does it score as it did
     vaelocity export M.vael --header M.hpp   the model as one C++ header that needs no library
+    vaelocity report M.vael DATA -o R.html   figures and tables about a model, in one file
+    vaelocity bench M.vael                   its speed on this machine, beside other runtimes
     vaelocity import M.onnx -o M.vael        an ONNX autoencoder as a model file
 
 Results go to stdout, messages and progress to stderr. An error is one line. Exit codes:

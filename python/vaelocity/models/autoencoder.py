@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from vaelocity import ops
+from vaelocity.models.base import StepWithoutGraph
 from vaelocity.models.dense import DenseModel
+from vaelocity.models.without_graph import autoencoder_step
 
 
 class Autoencoder(DenseModel):
@@ -47,3 +49,9 @@ class Autoencoder(DenseModel):
     ) -> dict[str, Tensor]:
         y = self.decoder(self.point(x))
         return {"loss": ops.reconstruction_loss(x, y, backend=backend)}
+
+    def step_without_graph(self, backend: str | None) -> StepWithoutGraph | None:
+        # A subclass has terms of its own; the reference is plain torch throughout.
+        if type(self) is not Autoencoder or self.batch_norm or backend == "reference":
+            return None
+        return autoencoder_step(self.encoder, self.decoder, backend)

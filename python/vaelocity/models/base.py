@@ -21,6 +21,10 @@ from vaelocity.threshold import Threshold
 
 Floats = npt.NDArray[np.float32]
 
+StepWithoutGraph = Callable[[Tensor, Tensor, ops.Rng], dict[str, Tensor]]
+"""(x, gradient, rng): the training terms of standardised rows x; the gradient of
+sum(gradient * loss), gradient being [n], is in the parameters' .grad afterwards."""
+
 EXAMPLES = 32
 """Training rows a fitted model keeps, to become conformance rows of its file."""
 
@@ -54,8 +58,14 @@ class Model(nn.Module):
     """Whether the epoch with the lowest validation loss is the best one; not in a game, where the
     loss of one player says little: there the last epoch stays."""
 
+    missing: ClassVar[bool] = False
+    """Whether a NaN stands for a value that is not there; else rows with one are refused by `fit`
+    and score NaN."""
+
     n_classes: int = 0
     """Classes that a row's label may have; 0 where the model knows no labels."""
+    own_networks: bool = False
+    """True of a model whose networks its arguments do not describe: it cannot be saved."""
 
     examples: Tensor
     fitted: Tensor
@@ -92,6 +102,14 @@ class Model(nn.Module):
         """
         raise NotImplementedError
 
+    def step_without_graph(self, backend: str | None) -> StepWithoutGraph | None:
+        """A shorter way to `training_terms` and their gradients than autograd, which costs as much
+        as the arithmetic of a small batch; None where the model knows none.
+
+        It is asked for before every epoch, and its numbers are those of autograd.
+        """
+        return None
+
     def players(self) -> dict[str, list[nn.Parameter]]:
         """Who minimises a loss of his own, in the order of their turns, and over which parameters.
 
@@ -102,6 +120,9 @@ class Model(nn.Module):
 
     def after_step(self) -> None:
         """Called after every step, once all players have had their turn."""
+
+    def after_fit(self, x: Tensor) -> None:
+        """Called after every `fit` with its rows, [n, n_features] in the units of the features."""
 
     def standardised_score(self, x: Tensor, kind: str) -> Tensor:
         """The score of standardised rows: [n], before saturation."""
@@ -139,7 +160,7 @@ class Model(nn.Module):
 
         def score(x: Tensor) -> Tensor:
             scores = self.standardised_score(self.scaler(x), kind)
-            return saturated(scores, torch.isfinite(x).all(dim=1))
+            return saturated(scores, self._scorable(x))
 
         return self._batched(score, as_rows(X, self.n_features, "X"))
 
@@ -225,11 +246,12 @@ class Model(nn.Module):
             weight_decay,
             schedule,
         )
-        data = training_data(self.n_features, X, weight, X_val, weight_val)
+        data = training_data(self.n_features, X, weight, X_val, weight_val, self.missing)
         data = data.labelled(label, label_val, self.n_classes)
         if X_val is None and validation_fraction:
             data = data.held_out(validation_fraction, seed)
         train(self, data, settings)
+        self.after_fit(data.train.x)
         return self
 
     def partial_fit(
@@ -255,7 +277,10 @@ class Model(nn.Module):
         conformance: Rows | None = None,
         histograms: Sequence[ScoreHistogram] | None = None,
     ) -> None:
-        """Freeze the model into a .vael file, for `vaelocity.load` and `models.load`.
+        """Write the model to a .vael file, for `models.load`.
+
+        A model of dense layers is frozen: `vaelocity.load` scores with it, without torch. Others
+        have no frozen scorer, take neither `kind` nor `conformance`, and `vaelocity.load` says so.
 
         Args:
             path: an existing file is replaced, at once.
@@ -267,23 +292,48 @@ class Model(nn.Module):
                 those of the file it was loaded from.
 
         Raises:
-            ValueError: an unknown kind, two thresholds of one name, a threshold or a histogram of
-                another model, weights that are not finite, scores of the C++ scorer that differ
-                from this model's.
+            ValueError: an unknown kind, an argument that the model has no use for, two thresholds
+                of one name, a threshold or a histogram of another model, weights that are not
+                finite, scores of the C++ scorer that differ from this model's.
             RuntimeError: the model was not fitted.
         """
+        from vaelocity.models.dense import DenseModel
         from vaelocity.models.freeze import freeze
+        from vaelocity.models.store import store
 
         self._check_fitted()
-        kind = self._checked_kind(kind)
         chosen = self.thresholds if thresholds is None else thresholds
+        counted = list(self.histograms.values() if histograms is None else histograms)
+        if not (isinstance(self, DenseModel) and self.frozen_kinds()):
+            for name, value in (("kind", kind), ("conformance", conformance)):
+                if value is not None:
+                    raise ValueError(f"{name}: a {type(self).__name__} has no frozen scorer")
+            store(self, path, chosen, counted)
+            return
+        kind = self._checked_kind(kind)
+        if kind not in self.frozen_kinds():
+            raise ValueError(
+                f"kind: {kind!r} is computed by torch alone, a file has "
+                f"{', '.join(self.frozen_kinds())}"
+            )
         rows = None
         if conformance is not None:
             rows = as_rows(conformance, self.n_features, "conformance").cpu().numpy()
-        counted = self.histograms.values() if histograms is None else histograms
-        freeze(self, path, kind, chosen, rows, list(counted))
+        freeze(self, path, kind, chosen, rows, counted)
 
     # ---- Helpers
+
+    def begin(self, x: Tensor, weight: Tensor | None) -> None:
+        """Learn the scaling and keep some rows for the file: what the first `fit` begins with."""
+        self.scaler.fit_(x, weight)
+        kept = torch.linspace(0, len(x) - 1, len(self.examples)).round().long()
+        self.examples.copy_(x[kept.to(x.device)])
+
+    def _scorable(self, x: Tensor) -> Tensor:
+        """Which rows have a score: bool [n]."""
+        if not self.missing:
+            return torch.isfinite(x).all(dim=1)
+        return ~torch.isinf(x).any(dim=1) & ~torch.isnan(x).all(dim=1)
 
     def _checked_kind(self, kind: str | None) -> str:
         kind = self.default_kind if kind is None else kind

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from vaelocity.models.base import positive
 from vaelocity.models.latent import LatentModel
@@ -15,6 +15,9 @@ class DenseModel(LatentModel):
 
     Args: those of `Autoencoder`.
     """
+
+    torch_kinds: ClassVar[tuple[str, ...]] = ()
+    """Those of `kinds` that only torch computes: a file cannot be scored by them."""
 
     encoder: Network
     decoder: Network
@@ -41,6 +44,10 @@ class DenseModel(LatentModel):
         )
         self.initialise(0)
         self.initialised = False
+
+    def frozen_kinds(self) -> tuple[str, ...]:
+        """The kinds of score that a file of the model gives."""
+        return tuple(kind for kind in self.kinds if kind not in self.torch_kinds)
 
     def arguments(self) -> dict[str, Any]:
         return {

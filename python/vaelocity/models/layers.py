@@ -35,6 +35,11 @@ def activation_name(activation: str | None) -> str:
     return name
 
 
+def activated(x: Tensor, activation: str) -> Tensor:
+    """The activation of that name of x."""
+    return _FUNCTIONS[activation](x)
+
+
 class Dense(nn.Module):
     """activation(batch_norm(x W^T + b)); x: [n, n_in], result [n, n_out]."""
 
@@ -51,7 +56,7 @@ class Dense(nn.Module):
         h: Tensor = self.linear(x)
         if self.norm is not None:
             h = self.norm(h)
-        return _FUNCTIONS[self.activation](h)
+        return activated(h, self.activation)
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:

@@ -24,16 +24,26 @@ def as_rows(value: Rows, n_columns: int, name: str) -> Tensor:
     return tensor
 
 
-def as_training_rows(value: Rows, n_columns: int, name: str) -> Tensor:
-    """`as_rows`, at least one of them, and every number finite.
+def as_training_rows(value: Rows, n_columns: int, name: str, missing: bool = False) -> Tensor:
+    """`as_rows`, at least one of them, and every number finite, or, with `missing`, NaN where a
+    value is not there, but not in all of a row.
 
     Raises ValueError with the number of rows that are not and the first of them.
     """
     rows = as_rows(value, n_columns, name)
     if len(rows) == 0:
         raise ValueError(f"{name}: no rows")
+    if bool(torch.isfinite(rows.sum())):
+        return rows  # a NaN or an infinity anywhere would be in the sum
     bad = ~finite_rows(rows)
+    if missing:
+        bad = torch.isinf(rows).any(dim=1) | torch.isnan(rows).all(dim=1)
     count = int(bad.sum())
+    if count and missing:
+        raise ValueError(
+            f"{name}: {count} of {len(rows)} rows hold an infinity (as float32) or nothing but "
+            f"NaN, the first is row {int(bad.int().argmax())}; leave them out or fill them"
+        )
     if count:
         raise ValueError(
             f"{name}: {count} of {len(rows)} rows hold a NaN or an infinity (as float32), the "

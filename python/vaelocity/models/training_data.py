@@ -121,15 +121,17 @@ def training_data(
     weight: npt.ArrayLike | Tensor | None,
     X_val: Rows | None,
     weight_val: npt.ArrayLike | Tensor | None,
+    missing: bool = False,
 ) -> TrainingData:
-    """Check what `Model.fit` was given; the errors name its arguments."""
-    x = as_training_rows(X, n_features, "X")
+    """Check what `Model.fit` was given; the errors name its arguments. missing: a NaN may stand
+    for a value that is not there."""
+    x = as_training_rows(X, n_features, "X", missing)
     train = Part(x, as_weight(weight, len(x), "weight"))
     if X_val is None:
         if weight_val is not None:
             raise ValueError("weight_val: given without X_val")
         return TrainingData(train, None)
-    x_val = as_training_rows(X_val, n_features, "X_val")
+    x_val = as_training_rows(X_val, n_features, "X_val", missing)
     return TrainingData(train, Part(x_val, as_weight(weight_val, len(x_val), "weight_val")))
 
 

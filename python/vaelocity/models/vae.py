@@ -11,8 +11,14 @@ import torch
 from torch import Tensor
 
 from vaelocity import ops
-from vaelocity.models.base import Floats
+from vaelocity.models.base import Floats, StepWithoutGraph
 from vaelocity.models.dense import DenseModel
+from vaelocity.models.without_graph import vae_step
+
+
+def kl_terms(mu: Tensor, logvar: Tensor) -> Tensor:
+    """The KL of every latent unit of every row, [n, latent], which `ops.gaussian_kl` adds up."""
+    return 0.5 * (mu.square() + torch.expm1(logvar) - logvar)
 
 
 class VAE(DenseModel):
@@ -28,11 +34,23 @@ class VAE(DenseModel):
 
     Args:
         beta: weight of the KL; 0 leaves it out.
+        warmup: steps of training over which the weight rises from 0 to beta, so that the latent
+            units are of use before the KL presses on them (Sonderby et al., arXiv:1602.02282);
+            validation is by beta itself.
+        free_bits: nats of a latent unit's KL, as the mean over a batch, that cost nothing less
+            (Kingma et al., arXiv:1606.04934): the loss has max(free_bits, KL_k) instead of KL_k.
         The others are those of `Autoencoder`.
+
+    A unit that the rows do not move carries nothing; if all are like that the posterior collapsed:
+    the decoder gives the mean and the score is the squared norm of the standardised row. `fit`
+    warns of it with `PosteriorCollapse`. See `vaelocity.models.posterior` for what there is to look
+    at: KL per dimension, active units, the importance-weighted bound.
     """
 
     kinds = ("reconstruction", "kl", "mu2", "rz", "elbo")
     latent_kind = "gaussian"
+
+    steps: Tensor
 
     def __init__(
         self,
@@ -43,15 +61,23 @@ class VAE(DenseModel):
         beta: float = 1.0,
         batch_norm: bool = False,
         feature_names: Sequence[str] | None = None,
+        warmup: int = 0,
+        free_bits: float = 0.0,
     ) -> None:
-        if not (math.isfinite(beta) and beta >= 0):
-            raise ValueError(f"beta: expected a finite number of at least 0, got {beta!r}")
+        for name, value in (("beta", beta), ("free_bits", free_bits), ("warmup", warmup)):
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name}: expected a finite number of at least 0, got {value!r}")
         super().__init__(n_features, latent, hidden, activation, batch_norm, feature_names)
         # As float32, which is what the scorer holds: both weigh the KL by the same number.
         self.beta = float(np.float32(beta))
+        self.warmup = int(warmup)
+        self.free_bits = float(free_bits)
+        if self.warmup:
+            self.register_buffer("steps", torch.tensor(0.0))
 
     def arguments(self) -> dict[str, Any]:
-        return {**super().arguments(), "beta": self.beta}
+        own = {"beta": self.beta, "warmup": self.warmup, "free_bits": self.free_bits}
+        return {**super().arguments(), **own}
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """mu and logvar of standardised rows, [n, latent] each."""
@@ -69,7 +95,32 @@ class VAE(DenseModel):
         # where autograd would have to add up those of two.
         z, kl = ops.reparameterize_kl(mu, logvar, rng, backend=backend)
         reconstruction = ops.reconstruction_loss(x, self.decoder(z), backend=backend)
-        return {"loss": reconstruction + self.beta * kl, "reconstruction": reconstruction, "kl": kl}
+        cost = self._free(mu, logvar) if self.free_bits else kl
+        loss = reconstruction + self._weight() * cost
+        return {"loss": loss, "reconstruction": reconstruction, "kl": kl}
+
+    def _weight(self) -> float | Tensor:
+        """Of the KL, now. A tensor, so that nothing waits for the device."""
+        if not (self.warmup and self.training):
+            return self.beta
+        return self.beta * (self.steps / self.warmup).clamp(max=1)
+
+    def _free(self, mu: Tensor, logvar: Tensor) -> Tensor:
+        """The KL that is paid for, the same for every row of the batch: [n]."""
+        mean = kl_terms(mu, logvar).mean(dim=0)
+        return mean.clamp(min=self.free_bits).sum().expand(len(mu))
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        if self.warmup:
+            self.steps += 1
+
+    def step_without_graph(self, backend: str | None) -> StepWithoutGraph | None:
+        # A subclass has terms of its own; the reference is plain torch throughout.
+        plain = type(self) is VAE and not (self.batch_norm or self.warmup or self.free_bits)
+        if not plain or backend == "reference":
+            return None
+        return vae_step(self.encoder, self.decoder, self.beta, backend)
 
     def standardised_score(self, x: Tensor, kind: str) -> Tensor:
         mu, logvar = self.posterior(x)
@@ -90,3 +141,8 @@ class VAE(DenseModel):
             raise ValueError(f"n: expected at least 0, got {n}")
         generator = torch.Generator().manual_seed(seed)
         return self.decode(torch.randn(n, self.latent, generator=generator))
+
+    def after_fit(self, x: Tensor) -> None:
+        from vaelocity.models.posterior import warn_of_collapse
+
+        warn_of_collapse(self, x)

@@ -76,7 +76,22 @@ class Gradients:
         args = [saved[i] if is_saved else constants[i] for is_saved, i in self._order]
         if torch.is_grad_enabled():
             return self._by_reference(dict(zip(self._taken, args, strict=True)), grads)
-        results = run((*grads[: self._n_grads], *args))
+        return self._placed(run((*grads[: self._n_grads], *args)), grads)
+
+    def without_graph(
+        self, backend: str, grads: Sequence[Tensor], args: Sequence[Any]
+    ) -> list[Tensor | None]:
+        """Gradients of all arguments of the op from those of its results, by a backend."""
+        if backend == "reference":
+            with torch.enable_grad():
+                found = self._by_reference(dict(enumerate(args)), grads)
+            return [None if grad is None else grad.detach() for grad in found]
+        taken = [args[i] for i in self._taken]
+        results = self._backward.run(backend, [*grads[: self._n_grads], *taken])
+        return self._placed(results, grads)
+
+    def _placed(self, results: Result, grads: Sequence[Tensor]) -> list[Tensor | None]:
+        """What the backward operator gave, each at the place of its argument."""
         found: list[Tensor | None] = [None] * self._n_arguments
         if len(self._computed) == 1:
             found[self._computed[0]] = results  # type: ignore[assignment]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vaelocity.ops import _dispatch
 from vaelocity.ops._autograd import Gradients
@@ -73,3 +74,13 @@ class Op:
         if self.gradients is not None and self.gradients.wanted(args):
             return self.gradients.apply(chosen, *args)
         return self.forward.run(chosen, args)
+
+    def backward(
+        self, grads: Sequence[Tensor], args: Sequence[Any], backend: str | None = None
+    ) -> list[Tensor | None]:
+        """Gradients of the arguments, in their order, from those of the results: what autograd
+        would find, for a training step that keeps no graph. grads and args are in the layout of
+        kernels; an argument without a gradient has None."""
+        assert self.gradients is not None
+        chosen = _dispatch.choose(self.name, self.names, self.gradients, args, backend)
+        return self.gradients.without_graph(chosen, grads, args)

@@ -1,0 +1,97 @@
+"""One configuration for every family of models, the same for all sets. A family is one entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from task import Task
+
+from vaelocity import models
+from vaelocity.models.base import Model
+
+LOOKED_AT = ("annthyroid", "cardio", "pima", "vowels")
+"""The sets on whose labels the configurations were chosen; the other ten were not looked at."""
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The scores of a task's rows by a model that was trained on `train`."""
+
+    train: Floats
+    test: Floats
+
+
+@dataclass(frozen=True)
+class Family:
+    """A model and how it is trained.
+
+    model: its class; arguments: of the constructor, but for n_features; kind: of the score, None
+    for the model's own; fit: arguments of `fit`; namesake: its column in the published tables.
+    """
+
+    model: Callable[..., Model]
+    arguments: dict[str, Any]
+    kind: str | None = None
+    batch_size: int = 64
+    fit: dict[str, Any] = field(default_factory=lambda: {"lr": 3e-3, "schedule": "cosine"})
+    namesake: str | None = None
+
+    def train(self, task: Task, seed: int) -> Model:
+        """The model after so many steps as the task has."""
+        epochs = max(1, round(task.steps / -(-len(task.train) // self.batch_size)))
+        return self.model(task.train.shape[1], **self.arguments).fit(
+            task.train,
+            epochs=epochs,
+            batch_size=self.batch_size,
+            seed=seed,
+            patience=None,
+            progress=False,
+            **self.fit,
+        )
+
+    def score(self, task: Task, seed: int) -> Scored:
+        """Train, and score all rows."""
+        model = self.train(task, seed)
+        return Scored(model.score(task.train, self.kind), model.score(task.test, self.kind))
+
+    def text(self) -> str:
+        """The configuration, to be told from another."""
+        name = getattr(self.model, "__name__", str(self.model))
+        return f"{name} {self.arguments}, {self.kind}, batches of {self.batch_size}, {self.fit}"
+
+
+TANH: dict[str, Any] = {"hidden": (128,), "activation": "tanh"}
+
+FAMILIES: dict[str, Family] = {
+    "denoising": Family(models.DenoisingAutoencoder, {"latent": 64, "level": 1.0, **TANH}),
+    "masked": Family(
+        models.MaskedAutoencoder, {"hidden": (128, 128), "activation": "tanh"}, "masked_error"
+    ),
+    "VAE": Family(models.VAE, {"latent": 16, "beta": 0.3, **TANH}, "elbo", namesake="VAE"),
+    "AE": Family(models.Autoencoder, {"latent": 4, **TANH}),
+    "sparse": Family(models.SparseAutoencoder, {"latent": 128, "penalty": 0.3, **TANH}),
+}
+
+ENSEMBLE = ("denoising", "masked", "VAE", "AE")
+"""The members of the ensemble: one of each kind of autoencoder."""
+
+
+def together(members: Sequence[Scored]) -> Scored:
+    """The ensemble of models that scored the same rows, as `models.Ensemble` has it: the mean of
+    their scores, standardised over the rows that were trained on."""
+    standard = [(each, each.train.mean(), each.train.std()) for each in members]
+    train = np.mean([(each.train - mean) / deviation for each, mean, deviation in standard], axis=0)
+    test = np.mean([(each.test - mean) / deviation for each, mean, deviation in standard], axis=0)
+    return Scored(train, test)
+
+
+def texts() -> dict[str, str]:
+    """Every configuration, to be told from another."""
+    found = {name: family.text() for name, family in FAMILIES.items()}
+    return {**found, "ensemble": "; ".join(found[name] for name in ENSEMBLE)}

@@ -1,0 +1,106 @@
+"""The page of tabular.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import adbench
+import numpy as np
+from families import ENSEMBLE, FAMILIES, LOOKED_AT, texts
+
+ORDER = ("ensemble", *FAMILIES)
+
+OPPONENTS = ("KNN", "DTE-NP", "DDPM", "VAE", "GANomaly", "PCA")
+
+TITLES = {
+    "semi_supervised": "Semi-supervised: trained on half of the normal rows",
+    "unsupervised": "Unsupervised: trained on a bootstrap of all rows, anomalies among them",
+}
+
+
+def page(content: Mapping[str, Any]) -> str:
+    """Markdown."""
+    figures = content["figures"]
+    lines = [
+        "# Detection quality on tables",
+        "",
+        "AUROC in per cent, mean and standard deviation over the seeds, written by `make quality`. "
+        "One configuration a family, the same for all sets (below); they were chosen on the labels "
+        f"of {', '.join(LOOKED_AT)}. The other sets were not looked at and have a mean of their "
+        f"own. The ensemble is of {', '.join(ENSEMBLE)}. In italics what was published: "
+        "Livernoche et al., ICLR 2024.",
+        "",
+    ]
+    for protocol, title in TITLES.items():
+        if protocol in figures:
+            lines += [f"## {title}", "", *_sets(figures[protocol], adbench.published(protocol)), ""]
+    if "jets" in figures:
+        lines += ["## Jets, trained on quarks alone", "", *_jets(figures["jets"]["quark"]), ""]
+    lines += ["## Configurations", ""]
+    lines += [f"- {name}: {text}" for name, text in texts().items() if name in FAMILIES]
+    seconds = _seconds(figures)
+    versions = ", ".join(f"{name} {version}" for name, version in content["versions"].items())
+    lines += ["", f"{seconds / 60:.0f} minutes of training and scoring, one thread; {versions}."]
+    return "\n".join(lines) + "\n"
+
+
+def _sets(figures: Mapping[str, Any], published: Mapping[str, Mapping[str, float]]) -> list[str]:
+    ours = [name for name in ORDER if all(name in row for row in figures.values())]
+    seeds = sorted({len(figures[data][name]["seeds"]) for data in figures for name in ours})
+    lines = [
+        f"Seeds: {' to '.join(map(str, seeds))}.",
+        "",
+        *_head(["set", *ours, *(f"*{name}*" for name in OPPONENTS)]),
+    ]
+    for data, row in sorted(figures.items()):
+        cells = [_spread(_values(row[name], "anomaly")) for name in ours]
+        lines.append(_line([data, *cells, *(f"{published[data][o]:.1f}" for o in OPPONENTS)]))
+    others = [data for data in figures if data not in LOOKED_AT]
+    for title, sets in (("**mean**", list(figures)), ("mean, not looked at", others)):
+        if not sets:
+            continue
+        cells = [_spread(_means(figures, sets, name)) for name in ours]
+        theirs = [f"{np.mean([published[data][o] for data in sets]):.1f}" for o in OPPONENTS]
+        lines.append(_line([title, *cells, *theirs]))
+    return lines
+
+
+def _means(figures: Mapping[str, Any], sets: Sequence[str], name: str) -> list[float]:
+    """The mean over the sets, of every seed that all of them have."""
+    columns = [_values(figures[data][name], "anomaly") for data in sets]
+    n = min(map(len, columns))
+    return [float(np.mean([column[seed] for column in columns])) for seed in range(n)]
+
+
+def _jets(figures: Mapping[str, Any]) -> list[str]:
+    classes = sorted(next(iter(next(iter(figures.values()))["seeds"].values()))["auroc"])
+    lines = _head(["family", *classes])
+    for name in ORDER:
+        if name in figures:
+            cells = [_spread(_values(figures[name], each)) for each in classes]
+            lines.append(_line([name, *cells]))
+    return lines
+
+
+def _values(cell: Mapping[str, Any], what: str) -> list[float]:
+    return [100 * cell["seeds"][seed]["auroc"][what] for seed in sorted(cell["seeds"])]
+
+
+def _spread(values: Sequence[float]) -> str:
+    if len(values) == 1:
+        return f"{values[0]:.1f}"
+    return f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}"
+
+
+def _seconds(figures: Mapping[str, Any]) -> float:
+    cells = (cell for sets in figures.values() for row in sets.values() for cell in row.values())
+    return sum(run["seconds"] for cell in cells for run in cell["seeds"].values())
+
+
+def _head(names: Sequence[str]) -> list[str]:
+    return [_line(names), "|" + "---|" * len(names)]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,118 @@
+"""A small network that has learned the score of a large one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaelocity import ops
+from vaelocity.models.base import Model, saturated
+from vaelocity.models.dense import DenseModel
+from vaelocity.models.rows import Rows
+
+NOISE = 1.0
+"""Standard deviations of the noise on half of the training rows: the student is asked about rows
+off the data, too, where it will have to give high scores."""
+
+
+class Student(DenseModel):
+    """A small dense encoder whose mu2 = sum mu_k^2 follows log(1 + score / typical score) of a
+    teacher. So it freezes to a file of which the scorer runs the encoder alone.
+
+    A monotone function of the score has the same ROC curve and spreads the normal rows, of which
+    the scores of the rest would else leave nothing to see. CICADA of the CMS trigger is made this
+    way. Made and trained by `distill`.
+
+    Args: those of `Autoencoder`; latent is the number of squares in the sum.
+    """
+
+    kinds = ("mu2",)
+    default_kind = "mu2"
+    latent_kind = "gaussian"
+
+    def __init__(
+        self,
+        n_features: int,
+        latent: int = 4,
+        hidden: Sequence[int] = (32, 16),
+        activation: str | None = "relu",
+        feature_names: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(n_features, latent, hidden, activation, False, feature_names)
+        self.teacher: _Teacher | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        found = super().arguments()
+        del found["batch_norm"]
+        return found
+
+    def standardised_score(self, x: Tensor, kind: str) -> Tensor:
+        return self.point(x).square().sum(dim=1)
+
+    def training_terms(
+        self, x: Tensor, rng: ops.Rng, backend: str | None = None
+    ) -> dict[str, Tensor]:
+        if self.teacher is None:
+            raise RuntimeError("this Student has no teacher: it is trained by distill(teacher, X)")
+        noisy, _ = ops.corrupt(x, rng, noise=NOISE, backend=backend)
+        half = torch.arange(len(x), device=x.device) % 2 == 0
+        x = torch.where(half[:, None], x, noisy)
+        wanted = self.teacher.target(self.scaler.inverse(x))
+        got = self.point(x).square().sum(dim=1)
+        return {"loss": ops.reconstruction_loss(wanted[:, None], got[:, None], backend=backend)}
+
+
+class _Teacher:
+    """What the student is to say of rows in the units of the features. No module: the teacher is
+    not part of the student's weights."""
+
+    def __init__(self, model: Model, kind: str, X: Rows) -> None:
+        scores = model.score(X, kind)
+        typical = float(np.median(scores))
+        if not (np.isfinite(typical) and scores.min() >= 0 and typical > 0):
+            raise ValueError(
+                f"teacher: expected a {kind} score that is finite, not negative and of positive "
+                f"median on X, got {scores.min()} at least and a median of {typical}"
+            )
+        self.model, self.kind, self.typical = model, kind, typical
+
+    @torch.no_grad()
+    def target(self, x: Tensor) -> Tensor:
+        scores = self.model.standardised_score(self.model.scaler(x), self.kind)
+        scores = saturated(scores, torch.isfinite(x).all(dim=1))
+        return torch.log1p(scores / self.typical)
+
+
+def distill(
+    teacher: Model,
+    X: Rows,
+    latent: int = 4,
+    hidden: Sequence[int] = (32, 16),
+    activation: str | None = "relu",
+    kind: str | None = None,
+    **training: Any,
+) -> Student:
+    """Train a small network to give a teacher's score, up to a monotone function; see `Student`.
+
+    Args:
+        teacher: fitted; its score must not be negative.
+        X: [n, n_features], finite; need not be normal rows alone.
+        latent, hidden, activation: of the student.
+        kind: of the teacher's score; None is its default.
+        training: arguments of `Model.fit`.
+
+    Raises: ValueError for scores that will not do; see `Model.fit`.
+    """
+    kind = teacher.default_kind if kind is None else kind
+    student = Student(
+        teacher.n_features, latent, hidden, activation, feature_names=teacher.feature_names
+    )
+    student.teacher = _Teacher(teacher, kind, X)
+    try:
+        return student.fit(X, **training)
+    finally:
+        student.teacher = None

@@ -1,0 +1,357 @@
+"""Sparse, denoising and masked autoencoders, the linear one, students and ensembles: each learns
+what a model that gives the mean does not know; files; what they refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="needs the extra vaelocity[train]")
+
+import torch
+
+import vaelocity
+from vaelocity import _core, models
+from vaelocity.models import (
+    VAE,
+    Autoencoder,
+    DenoisingAutoencoder,
+    Ensemble,
+    MaskedAutoencoder,
+    SparseAutoencoder,
+    Student,
+    distill,
+)
+from vaelocity.models.base import Model
+from vaelocity.models.corruption import CORRUPTIONS
+from vaelocity.models.latent_reconstruction import latent_reconstruction
+from vaelocity.models.pca import initialise_pca
+from vaelocity.report.metrics import auc
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+FIT: dict[str, Any] = {"epochs": 20, "batch_size": 64, "lr": 5e-3, "patience": None}
+
+
+def events(n: int, seed: int = 0) -> np.ndarray:
+    """n rows of six features that two numbers determine, but for a little noise."""
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(size=(2, n))
+    sheet = np.column_stack([a, b, a * b, 5 * np.sin(2 * a), a + b, np.cos(2 * b) - 3])
+    return (sheet + 0.05 * rng.normal(size=(n, 6))).astype(np.float32)
+
+
+def shuffled(X: np.ndarray, seed: int = 1) -> np.ndarray:
+    """The same values with nothing left of how they belong together. Every single feature is
+    distributed as before: of this the squared norm, the score of a collapsed model, sees little."""
+    return np.random.default_rng(seed).permuted(X, axis=0)
+
+
+X, TEST = events(1500), events(600, seed=2)
+
+FAMILIES: dict[str, Callable[[], Model]] = {
+    "sparse": lambda: SparseAutoencoder(6, latent=24, hidden=(32,), penalty=0.01),
+    "top k": lambda: SparseAutoencoder(6, latent=24, hidden=(32,), top_k=4),
+    "masked": lambda: MaskedAutoencoder(6, hidden=(32, 32)),
+    **{
+        corruption: lambda corruption=corruption: DenoisingAutoencoder(  # type: ignore[misc]
+            6, latent=24, hidden=(32,), corruption=corruption, level=0.2
+        )
+        for corruption in CORRUPTIONS
+    },
+}
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> Model:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    model = FAMILIES[request.param]().fit(X, **FIT)
+    torch.set_num_threads(threads)
+    return model
+
+
+def test_a_family_learns_how_features_belong_together(family: Model) -> None:
+    norm = np.square(family.scaler(torch.from_numpy(TEST)).numpy()).sum(1)
+    other = np.square(family.scaler(torch.from_numpy(shuffled(TEST))).numpy()).sum(1)
+    assert auc(norm, other).value < 0.6
+    for kind in family.kinds:
+        found = auc(family.score(TEST, kind), family.score(shuffled(TEST), kind)).value
+        assert found > 0.75, (kind, found)
+
+
+def test_scores_are_the_same_twice_and_whatever_the_batch(family: Model) -> None:
+    for kind in family.kinds:
+        scores = family.score(TEST, kind)
+        assert np.array_equal(family.score(TEST, kind), scores)
+        np.testing.assert_allclose(family.score(TEST[7:8], kind), scores[7:8], rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_loaded_scores_the_same_bits(family: Model, tmp_path: Path) -> None:
+    path = tmp_path / "m.vael"
+    family.save(path)
+    again = models.load(path)
+    assert type(again) is type(family)
+    assert again.arguments() == family.arguments()
+    for kind in family.kinds:
+        assert np.array_equal(again.score(TEST, kind), family.score(TEST, kind))
+
+
+@pytest.mark.parametrize("name", ["sparse", *CORRUPTIONS])
+def test_a_dense_family_freezes_to_the_same_bits_on_every_instruction_set(
+    name: str, tmp_path: Path
+) -> None:
+    model = FAMILIES[name]().fit(X, epochs=1, patience=None)
+    path = tmp_path / "m.vael"
+    model.save(path)
+    expected = vaelocity.load(path, isa="generic").score(TEST)
+    for isa in _core.available_isas():
+        assert np.array_equal(vaelocity.load(path, isa=isa).score(TEST), expected), isa
+    assert vaelocity.load(path).kinds == ["reconstruction"]
+    np.testing.assert_allclose(model.score(TEST, "reconstruction"), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["top k", "masked"])
+def test_a_family_without_a_frozen_scorer_says_so(name: str, tmp_path: Path) -> None:
+    model = FAMILIES[name]().fit(X, epochs=1, patience=None)
+    model.save(tmp_path / "m.vael")
+    with pytest.raises(vaelocity.BundleError, match="no frozen scorer: load it with"):
+        vaelocity.load(tmp_path / "m.vael")
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: SparseAutoencoder(6, penalty=-1), "penalty: expected a finite number"),
+        (lambda: SparseAutoencoder(6, latent=4, top_k=5), r"top_k: expected at most 4 \(latent\)"),
+        (lambda: SparseAutoencoder(6, top_k=0), "top_k: expected a positive integer, got 0"),
+        (lambda: DenoisingAutoencoder(6, corruption="snow"), "corruption: expected one of gaussia"),
+        (lambda: DenoisingAutoencoder(6, level=0), "level: expected a positive number for gaussia"),
+        (lambda: DenoisingAutoencoder(6, corruption="swap", level=2), "level: .* of at most 1 for"),
+        (lambda: DenoisingAutoencoder(6, draws=0), "draws: expected a positive integer, got 0"),
+        (lambda: MaskedAutoencoder(6, hidden_share=1), "hidden_share: expected between 0 and 1"),
+        (lambda: MaskedAutoencoder(6, rounds=0), "rounds: expected a positive integer, got 0"),
+        (lambda: VAE(6, free_bits=-1), "free_bits: expected a finite number of at least 0"),
+        (lambda: VAE(6, warmup=-1), "warmup: expected a finite number of at least 0"),
+        (lambda: Ensemble([], X), "members: expected at least one"),
+    ],
+)
+def test_the_constructor_names_the_argument_that_is_wrong(
+    make: Callable[[], object], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        make()
+
+
+# sparse
+
+
+def test_a_penalty_leaves_units_unused_and_the_dictionary_names_what_excites_the_others() -> None:
+    rng = np.random.default_rng(0)
+    rows = np.where(rng.random((2000, 4)) < 0.2, rng.exponential(size=(2000, 4)), 0)
+    rows = rows.astype(np.float32)
+    names = ["a", "b", "c", "d"]
+    fitted = {
+        penalty: SparseAutoencoder(4, latent=12, penalty=penalty, feature_names=names).fit(
+            rows, **FIT
+        )
+        for penalty in (0.0, 0.3)
+    }
+    used = {penalty: (model.encode(rows) > 0).mean() for penalty, model in fitted.items()}
+    assert used[0.3] < 0.6 * used[0.0]
+    model = fitted[0.3]
+    dead = model.dead_units(rows)
+    activity = model.activity(rows)
+    assert np.array_equal(dead, np.flatnonzero(activity == 0))
+    norms = model.decoder.dense()[0].linear.weight.norm(dim=0).detach().numpy()
+    np.testing.assert_allclose(norms, 1, rtol=1e-5)
+    z = model.encode(rows)
+    for j, name in enumerate(names):
+        # The unit that follows a feature most closely is excited by it above all.
+        of = [np.corrcoef(z[:, k], rows[:, j])[0, 1] if activity[k] else 0 for k in range(12)]
+        (found,) = model.exciting(rows, int(np.argmax(of)), most=1)
+        assert found[0] == name
+        assert found[1] > 0
+    np.testing.assert_allclose(
+        model.dictionary(rows)[activity > 0],
+        model.encoder.dense()[0].linear.weight.detach().numpy()[activity > 0],
+        rtol=1e-4,
+        atol=1e-6,
+    )
+    with pytest.raises(ValueError, match="unit: expected 0 to 11, got 12"):
+        model.exciting(rows, 12)
+
+
+def test_top_k_is_the_most_that_a_row_uses() -> None:
+    model = SparseAutoencoder(6, latent=24, hidden=(16,), top_k=3).fit(X, epochs=2, patience=None)
+    used = (model.encode(TEST) > 0).sum(1)
+    assert used.max() == 3
+
+
+# masked
+
+
+def test_a_missing_value_is_hidden_from_fit_and_score_and_imputed_from_the_rest() -> None:
+    rng = np.random.default_rng(0)
+    holes = events(1500, seed=3)
+    holes[rng.random(holes.shape) < 0.1] = np.nan
+    holes = holes[~np.isnan(holes).all(1)]
+    model = MaskedAutoencoder(6, hidden=(32, 32)).fit(holes, **FIT)
+    full = np.nan_to_num(holes, nan=0)
+    np.testing.assert_allclose(
+        model.scaler.mean.numpy(), np.nanmean(holes, axis=0, dtype=np.float64), rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_allclose(
+        model.scaler.scale.numpy(), np.nanstd(holes, axis=0, dtype=np.float64), rtol=1e-4
+    )
+    asked = TEST.copy()
+    asked[:, 4] = np.nan  # a + b
+    filled = model.impute(asked)
+    assert np.array_equal(filled[:, :4], TEST[:, :4])
+    left = filled[:, 4] - TEST[:, 4]
+    assert left.std() < 0.35 * TEST[:, 4].std()
+    scores = model.score(asked)
+    assert np.isfinite(scores).all()
+    other = asked.copy()
+    other[:, 3] = shuffled(asked)[:, 3]
+    assert auc(scores, model.score(other)).value > 0.7
+    # What stands in the place of a missing value is not looked at.
+    features = model.score_features(asked)
+    assert np.isnan(features[:, 4]).all()
+    assert np.isfinite(np.delete(features, 4, axis=1)).all()
+    nothing = np.full((1, 6), np.nan, np.float32)
+    assert np.isnan(model.score(nothing)).all()
+    assert np.isfinite(model.score(full)).all()
+    with pytest.raises(ValueError, match=r"X: 1 of 3 rows hold an infinity .* nothing but NaN"):
+        model.fit(np.concatenate([TEST[:2], nothing]))
+    with pytest.raises(ValueError, match="X: 1 of 2 rows hold a NaN or an infinity"):
+        Autoencoder(6).fit(np.concatenate([TEST[:1], nothing]))
+
+
+def test_the_masks_of_the_score_hide_every_feature_equally_often() -> None:
+    for d in (1, 2, 7, 40):
+        masks = MaskedAutoencoder(d, rounds=3).masks()
+        assert (masks.sum(0) == 3).all()
+        if d > 1:
+            assert masks.sum(1).max() <= -(-d // min(d, 3))
+
+
+def test_feature_scores_add_up(family: Model) -> None:
+    if isinstance(family, MaskedAutoencoder):
+        for kind in family.kinds:
+            np.testing.assert_allclose(
+                family.score_features(TEST, kind).sum(1),
+                family.score(TEST, kind),
+                rtol=1e-4,
+                atol=1e-4,
+            )
+
+
+# linear
+
+
+def pca(rows: np.ndarray, latent: int) -> tuple[np.ndarray, np.ndarray]:
+    """scikit-learn's components [latent, d] and reconstruction scores of the standardised rows."""
+    from sklearn.decomposition import PCA
+
+    rows = rows.astype(np.float64)
+    x = (rows - rows.mean(0)) / rows.std(0)
+    found = PCA(latent, svd_solver="full").fit(x)
+    back = found.inverse_transform(found.transform(x))
+    return found.components_, 0.5 * np.square(back - x).sum(1)
+
+
+def angles(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Sines of the principal angles between the row spaces of a and b."""
+    qa, qb = np.linalg.qr(a.T)[0], np.linalg.qr(b.T)[0]
+    return np.linalg.svd(qb - qa @ (qa.T @ qb), compute_uv=False)
+
+
+def linear_rows() -> np.ndarray:
+    rng = np.random.default_rng(5)
+    mixing = rng.normal(size=(3, 10))
+    rows = rng.normal(size=(2000, 3)) @ mixing + 0.3 * rng.normal(size=(2000, 10)) + 7
+    return rows.astype(np.float32)
+
+
+def subspace(model: Autoencoder) -> np.ndarray:
+    weight: np.ndarray = model.decoder.dense()[0].linear.weight.detach().numpy().T
+    return weight
+
+
+def test_closed_form_initialisation_is_pca() -> None:
+    rows = linear_rows()
+    components, scores = pca(rows, 3)
+    model = initialise_pca(Autoencoder(10, latent=3, hidden=()), rows)
+    assert angles(components, subspace(model)).max() < 1e-4
+    np.testing.assert_allclose(model.score(rows), scores, rtol=1e-3, atol=1e-4)
+    before = model.score(rows).mean(dtype=np.float64)
+    model.partial_fit(rows, lr=1e-4)
+    assert abs(model.score(rows).mean(dtype=np.float64) / before - 1) < 1e-4
+    for wrong, said in (
+        (Autoencoder(10), r"expected hidden=\(\) and no batch norm"),
+        (Autoencoder(10, latent=11, hidden=()), "11 latent dimensions, the rows have 10"),
+        (model, "it was fitted already"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            initialise_pca(wrong, rows)
+
+
+def test_streamed_sgd_reaches_the_principal_subspace() -> None:
+    rows = linear_rows()
+    components, scores = pca(rows, 3)
+    model = Autoencoder(10, latent=3, hidden=())
+    for _ in range(60):
+        model.partial_fit(rows, lr=1e-2, batch_size=200)
+    model.fit(rows, epochs=400, lr=1e-2, batch_size=500, patience=None, schedule="cosine")
+    assert angles(components, subspace(model)).max() < 1e-3
+    assert abs(model.score(rows).mean(dtype=np.float64) / scores.mean() - 1) < 1e-4
+
+
+# several, small, and in the latent space
+
+
+def test_an_ensemble_is_the_mean_of_standardised_scores(tmp_path: Path) -> None:
+    members = [Autoencoder(6, latent=2).fit(X, epochs=2, seed=seed) for seed in (0, 1)]
+    members[0].save(tmp_path / "m.vael")
+    ensemble = Ensemble([vaelocity.load(tmp_path / "m.vael"), members[1]], X)
+    each = np.stack([(m.score(TEST) - m.score(X).mean()) / m.score(X).std() for m in members])
+    np.testing.assert_allclose(ensemble.score(TEST), each.mean(0), rtol=1e-3, atol=1e-4)
+    assert ensemble.score_members(TEST).shape == (600, 2)
+    with pytest.raises(ValueError, match="the scores of X by member 0 have deviation 0"):
+        Ensemble([members[0]], X[:1])
+
+
+def test_a_student_gives_the_scores_of_its_teacher_and_freezes(tmp_path: Path) -> None:
+    teacher = DenoisingAutoencoder(6, latent=24, hidden=(32,)).fit(X, **FIT)
+    student = distill(teacher, X, hidden=(32, 16), **{**FIT, "epochs": 40})
+    rows = np.concatenate([TEST, shuffled(TEST)])
+    taught, learned = teacher.score(rows), student.score(rows)
+    assert np.corrcoef(np.log1p(taught / np.median(teacher.score(X))), learned)[0, 1] > 0.8
+    assert auc(student.score(TEST), student.score(shuffled(TEST))).value > 0.75
+    path = tmp_path / "student.vael"
+    student.save(path)
+    assert isinstance(models.load(path), Student)
+    frozen = vaelocity.load(path)
+    assert frozen.kind == "mu2"
+    np.testing.assert_allclose(frozen.score(rows), learned, rtol=1e-3, atol=1e-4)
+    with pytest.raises(RuntimeError, match=r"trained by distill\(teacher, X\)"):
+        student.fit(X)
+    masked = MaskedAutoencoder(6, hidden=(32,)).fit(X, epochs=20, batch_size=64, lr=5e-3)
+    with pytest.raises(ValueError, match=r"teacher: expected a masked score that is .* not negat"):
+        distill(masked, X)
+
+
+def test_the_latent_reconstruction_is_its_formula() -> None:
+    model = Autoencoder(6, latent=2).fit(X, epochs=2)
+    z = model.encode(TEST)
+    again = model.encode(model.decode(z))
+    expected = 0.5 * np.square(z - again).sum(1)
+    np.testing.assert_allclose(latent_reconstruction(model, TEST), expected, rtol=1e-2, atol=1e-5)
+    broken = TEST[:2].copy()
+    broken[0, 0] = np.nan
+    assert np.array_equal(np.isnan(latent_reconstruction(model, broken)), [True, False])
