@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import random_network
 
 import vaelocity
-from vaelocity.bundle import write_bundle
+from vaelocity.bundle import read_bundle, write_bundle
 from vaelocity.bundle_parts import put_reference
 from vaelocity.cli import main
 from vaelocity.drift import Reference
@@ -24,8 +24,8 @@ def training() -> np.ndarray:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    metadata, tensors = random_network([D, 6, 3], True, "relu", seed=2)
+def path(make_bundle: Callable[..., Path], tmp_path: Path) -> Path:
+    metadata, tensors = read_bundle(make_bundle([D, 6, 3], gaussian=True, seed=2))
     put_reference(metadata, tensors, Reference.of(training()))
     write_bundle(tmp_path / "m.vael", metadata, tensors)
     return tmp_path / "m.vael"
@@ -33,7 +33,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def scorer(path: Path) -> vaelocity.Scorer:
-    return vaelocity.load(path, kind="reconstruction", verify=False)
+    return vaelocity.load(path, kind="reconstruction")
 
 
 def test_reasons_are_the_largest_parts_and_add_up(scorer: vaelocity.Scorer) -> None:
@@ -107,7 +107,7 @@ def test_wrong_arguments(path: Path, scorer: vaelocity.Scorer) -> None:
     with pytest.raises(ValueError, match="reference: of 2 features"):
         scorer.explain(rows, reference=Reference.of(training()[:, :2]))
     with pytest.raises(ValueError, match="kl"):
-        vaelocity.load(path, kind="kl", verify=False).explain(rows)
+        vaelocity.load(path, kind="kl").explain(rows)
 
 
 def test_command(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -188,7 +188,7 @@ def test_a_wrong_argument_is_named(arguments: dict[str, Any], said: str, tmp_pat
     given = {"example": rows(), **arguments}
     with pytest.raises(ValueError, match=said):
         vaelocity.freeze(network(nn.ReLU()), path=tmp_path / "m.vael", **given)
-    with pytest.raises(TypeError, match="expected a torch.nn.Module, got str"):
+    with pytest.raises(TypeError, match=r"expected a torch.nn.Module, got str"):
         vaelocity.freeze("m", rows(), tmp_path / "m.vael")  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
 

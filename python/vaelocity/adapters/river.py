@@ -12,7 +12,7 @@ from river.base import AnomalyDetector
 from vaelocity.adapters.training import Scoring, made, scores_of
 
 
-class Anomaly(AnomalyDetector):  # type: ignore[misc]
+class Anomaly(AnomalyDetector):
     """An autoencoder or a VAE that learns from a stream: score_one(x), learn_one(x).
 
     The first `warm_up` events train it for `epochs` epochs and set the scaling; after that every

@@ -1,4 +1,4 @@
-"""Networks of other packages as .vael files: torch modules, ONNX graphs, PyOD detectors, pythae models.
+"""Networks of others as .vael files: torch modules, ONNX graphs, PyOD detectors, pythae models.
 
     vaelocity.freeze(module, example, "mine.vael")
     vaelocity.importing.onnx_file("model.onnx", "mine.vael")

@@ -35,7 +35,7 @@ class Network:
     @property
     def n_features(self) -> int:
         """Columns of a row."""
-        return self.encoder[0].weight.shape[1]
+        return int(self.encoder[0].weight.shape[1])
 
 
 def autoencoder(y: Chain, n_features: int) -> Network:

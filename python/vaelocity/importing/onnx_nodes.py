@@ -167,8 +167,6 @@ NODES: dict[str, Handler] = {
     "Mul": multiply,
     "Div": divide,
     "RandomNormalLike": noise,
-    "RandomNormal": noise,
-    "Shape": opaque,
     "Exp": opaque,
     "Clip": opaque,
     "Sqrt": opaque,

@@ -6,8 +6,6 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from vaelocity.importing.torch_module import freeze
 from vaelocity.importing.write import example_rows
 from vaelocity.threshold import Threshold, threshold_for
@@ -31,8 +29,8 @@ def pyod_detector(
 
     PyOD's score is the distance ||y - x'||, the file's 1/2 ||y - x'||^2: sqrt(2 * score) is PyOD's
     score up to float32 rounding, and the order of events is the same. PyOD scores a VAE with random
-    noise, the file at z = mu. Its standardisation is kept; its threshold is found anew in its
-    scores of the training rows for its contamination (a VAE's: in the scores of `rows`).
+    noise, the file at z = mu. Its standardisation is kept. The threshold "pyod" has contamination
+    of the scores of `rows` above it: its labels_, where these are all rows of the training.
 
     Args:
         detector: fitted.
@@ -63,10 +61,7 @@ def pyod_detector(
         part = detector.contamination
         if not isinstance(part, (int, float)):
             return []
-        if name == "AutoEncoder" and scorer.kind == "reconstruction":
-            scores = 0.5 * np.square(np.asarray(detector.decision_scores_, np.float64))
-        else:
-            scores = scorer.score(chosen)
+        scores = scorer.score(chosen)
         return [
             threshold_for(
                 scores, contamination=float(part), kind=scorer.kind, least_above=1, name="pyod"

@@ -33,8 +33,8 @@ def pythae_state(
     """Write a pythae AE or VAE with its standard networks and load it.
 
     These are `Encoder_AE_MLP`, `Encoder_VAE_MLP` and `Decoder_AE_MLP` of
-    pythae.models.nn.default_architectures: relu after each layer, a sigmoid at the end, rows between
-    0 and 1. A model with networks of its own is a torch module: see `vaelocity.freeze`.
+    pythae.models.nn.default_architectures: relu after each layer, a sigmoid at the end, rows
+    between 0 and 1. A model with networks of its own is a torch module: see `vaelocity.freeze`.
 
     Args:
         state: `model.state_dict()`, of AE, VAE, BetaVAE or another with these networks; with
