@@ -59,7 +59,6 @@ bench: .venv/bench
 	$(BIN)/python bench/bench_fit.py
 	$(BIN)/python bench/bench_histogram.py
 	$(BIN)/python bench/bench_stream.py
-
 	$(BIN)/python bench/tables.py
 
 quality: .venv/bench .venv/demo

@@ -32,7 +32,8 @@ class ImageGenerator(nn.Module):
         if self.label is not None:
             assert label is not None
             z = torch.cat([z, self.label(label)], dim=1)
-        return self.decoder(z).tanh()
+        made: Tensor = self.decoder(z)
+        return made.tanh()
 
 
 class ImageDiscriminator(nn.Module):

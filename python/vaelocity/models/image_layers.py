@@ -37,7 +37,8 @@ def channel_widths(channels: Sequence[int]) -> tuple[int, ...]:
 
 
 def _positive(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value > 0
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return whole and int(value) > 0
 
 
 def as_images(x: Tensor, image: Image) -> Tensor:

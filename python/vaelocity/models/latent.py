@@ -115,4 +115,5 @@ class LatentModel(Model):
         rows that have it, less that of the rows that have not. decode(encode(X) + direction) gives
         it to X (Radford et al., arXiv:1511.06434, section 6.3.2)."""
         means = [self.encode(rows).mean(axis=0, dtype=np.float64) for rows in (with_it, without)]
-        return (means[0] - means[1]).astype(np.float32)
+        direction: Floats = (means[0] - means[1]).astype(np.float32)
+        return direction
