@@ -37,8 +37,9 @@ def channel_widths(channels: Sequence[int]) -> tuple[int, ...]:
 
 
 def _positive(value: object) -> bool:
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    return whole and int(value) > 0
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        return False
+    return bool(value > 0)
 
 
 def as_images(x: Tensor, image: Image) -> Tensor:
