@@ -68,6 +68,8 @@ class Family:
 
 TANH: dict[str, Any] = {"hidden": (128,), "activation": "tanh"}
 
+SLOWLY: dict[str, Any] = {"lr": 1e-3, "schedule": "cosine"}
+
 FAMILIES: dict[str, Family] = {
     "denoising": Family(models.DenoisingAutoencoder, {"latent": 64, "level": 1.0, **TANH}),
     "masked": Family(
@@ -76,6 +78,13 @@ FAMILIES: dict[str, Family] = {
     "VAE": Family(models.VAE, {"latent": 16, "beta": 0.3, **TANH}, "elbo", namesake="VAE"),
     "AE": Family(models.Autoencoder, {"latent": 4, **TANH}),
     "sparse": Family(models.SparseAutoencoder, {"latent": 128, "penalty": 0.3, **TANH}),
+    "diffusion": Family(models.Diffusion, {}, "denoising", 256, SLOWLY, namesake="DDPM"),
+    "diffusion time": Family(models.Diffusion, {}, "diffusion_time", 256, SLOWLY, namesake="DTE-C"),
+    "GAN": Family(
+        models.GAN, {"hidden": (128, 128)}, "reconstruction", 128, SLOWLY, namesake="GANomaly"
+    ),
+    "adversarial": Family(models.AdversarialAutoencoder, {"latent": 4}, None, 128, SLOWLY),
+    "VAE-GAN": Family(models.VAEGAN, {"latent": 4}, None, 128, SLOWLY),
 }
 
 ENSEMBLE = ("denoising", "masked", "VAE", "AE")
