@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 import vaelocity
+from vaelocity.cli import main
+from vaelocity.explain import reference_of
 from vaelocity.importing import UnsupportedNode, onnx_file, pyod_detector, pythae_state
 
 D = 12
@@ -231,6 +233,36 @@ def test_an_onnx_vae(tmp_path: Path) -> None:
     with torch.no_grad():
         mu = module(torch.from_numpy(x))[1]
     np.testing.assert_allclose(scorer.score(x), mu.square().sum(1).numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_made_up_rows_are_no_reference(tmp_path: Path) -> None:
+    model, x = to_onnx(network(nn.ReLU()), tmp_path / "m.onnx", "y"), rows()
+    onnx_file(model, tmp_path / "without.vael")
+    onnx_file(model, tmp_path / "with.vael", example=x)
+    assert reference_of(tmp_path / "without.vael") is None
+    assert reference_of(tmp_path / "with.vael") is not None
+
+
+def test_the_command_imports_what_was_trained_on_standardised_rows(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    module, x = network(nn.ReLU()), rows()
+    model = to_onnx(module, tmp_path / "m.onnx", "y")
+    names = [f"f{j}" for j in range(D)]
+    table = tmp_path / "rows.csv"
+    np.savetxt(table, x, delimiter=",", header=",".join(names), comments="", fmt="%.9g")
+    out = tmp_path / "m.vael"
+    command = ["import", str(model), "-o", str(out), "--example", str(table), "--standardize"]
+    assert main([*command, "--outputs", "y"]) == 0
+    assert f"{D} features" in capfd.readouterr().out
+    scorer = vaelocity.load(out)
+    assert list(scorer.feature_names) == names
+    mean, scale = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
+    standard = ((x - mean) / scale).astype(np.float32)
+    np.testing.assert_allclose(scorer.score(x), expected(module, standard), rtol=1e-4)
+
+    assert main(["import", str(table), "-o", str(out)]) == 2
+    assert "no ONNX model" in capfd.readouterr().err
 
 
 def test_an_onnx_node_is_named_and_a_file_that_is_none(tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ def onnx_file(
 
     The graph has one input [n, d] and gives its reconstruction, or a VAE's (reconstruction, mu,
     logvar). Gemm, MatMul, Add, Sub, Mul, Div, BatchNormalization, Flatten, Reshape, Split, Slice,
-    Relu, LeakyRelu, Tanh, Sigmoid, Elu, Gelu, Swish and random noise are supported; see
-    `vaelocity.freeze` for what is computed.
+    Relu, LeakyRelu, Tanh, Sigmoid, Elu, Gelu, Swish and RandomNormalLike, which is taken as 0, are
+    supported; see `vaelocity.freeze` for what is computed.
 
     Args:
         model: the .onnx file.
@@ -52,7 +52,7 @@ def onnx_file(
         ModuleNotFoundError: onnx or onnxruntime is missing.
         UnsupportedNode (a ValueError): an operator that the file has no step for; it is named.
         TypeError, ValueError: another argument that is wrong, no ONNX file, or scores that do not
-            agree with ONNX Runtime's to 1e-5; without noise in the graph only.
+            agree with ONNX Runtime's to 1e-5.
     """
     for package in ("onnx", "onnxruntime"):
         if find_spec(package) is None:
@@ -88,6 +88,7 @@ def onnx_file(
         kind=kind,
         beta=beta,
         feature_names=feature_names,
+        usual=example is not None,
     )
 
 

@@ -44,12 +44,14 @@ def write_network(
     beta: float = 1.0,
     feature_names: Sequence[str] | None = None,
     thresholds: Callable[[Scorer], Sequence[Threshold]] | None = None,
+    usual: bool = True,
 ) -> Scorer:
     """Write the file and load it.
 
     Args:
         example: float32 [n, d], finite, in the units of the features: rows to compare scores with,
             to keep as conformance rows and to take the reference of `drift` and `explain` from.
+        usual: whether the example is of usual events; made-up rows are no reference.
         original: standardised rows [n, d] to their reconstruction by the original.
         source: what it was, for the file's provenance.
         mean, scale: [d], of the standardisation x' = (x - mean) / scale; None leaves rows as
@@ -77,7 +79,8 @@ def write_network(
     metadata = _describe(network, tensors, names, kind, beta, source)
     _compare(bundle_bytes(metadata, tensors), tensors, rows, original)
     _add_conformance(metadata, tensors, rows, kinds)
-    put_reference(metadata, tensors, Reference.of(rows))
+    if usual:
+        put_reference(metadata, tensors, Reference.of(rows))
     if thresholds is not None:
         draft = _core.Model.from_bytes(bundle_bytes(metadata, tensors), kind, verify=False)
         metadata["thresholds"] = [found.to_dict() for found in thresholds(Scorer(draft))]
