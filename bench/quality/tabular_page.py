@@ -26,8 +26,9 @@ def page(content: Mapping[str, Any]) -> str:
         "# Detection quality on tables",
         "",
         "AUROC in per cent, mean and standard deviation over the seeds, written by `make quality`. "
-        "One configuration a family, the same for all sets (below); they were chosen on the labels "
-        f"of {', '.join(LOOKED_AT)}. The other sets were not looked at and have a mean of their "
+        "One configuration a family, the same for all sets (below). The labels of "
+        f"{', '.join(LOOKED_AT)} had a part in their choice; the other sets were not looked at and "
+        "have a mean of their "
         f"own. The ensemble is of {', '.join(ENSEMBLE)}. In italics what was published: "
         "Livernoche et al., ICLR 2024.",
         "",
