@@ -21,6 +21,7 @@ from families import ENSEMBLE, FAMILIES, Scored, texts, together
 from task import Task
 
 import vaelocity
+from vaelocity.benchmark import machine
 
 RESULTS = Path(__file__).parents[1] / "results" / "quality"
 
@@ -55,6 +56,7 @@ class Results:
         self.content: dict[str, Any] = {"figures": {}}
         if self.json.exists():
             self.content = json.loads(self.json.read_text())
+        self.content["machine"] = machine.folder_name()
         self.content["versions"] = {"vaelocity": vaelocity.__version__, "torch": torch.__version__}
 
     def fill(self, protocol: str, data: str, names: list[str], seed: int) -> None:

@@ -42,7 +42,11 @@ def page(content: Mapping[str, Any]) -> str:
     lines += [f"- {name}: {text}" for name, text in texts().items() if name in FAMILIES]
     seconds = _seconds(figures)
     versions = ", ".join(f"{name} {version}" for name, version in content["versions"].items())
-    lines += ["", f"{seconds / 60:.0f} minutes of training and scoring, one thread; {versions}."]
+    where = content.get("machine", "a machine that was not recorded")
+    lines += [
+        "",
+        f"{seconds / 60:.0f} minutes of training and scoring, one thread; {where}, {versions}.",
+    ]
     return "\n".join(lines) + "\n"
 
 
