@@ -80,7 +80,8 @@ def _means(figures: Mapping[str, Any], sets: Sequence[str], name: str) -> list[f
 
 def _jets(figures: Mapping[str, Any]) -> list[str]:
     classes = sorted(next(iter(next(iter(figures.values()))["seeds"].values()))["auroc"])
-    lines = _head(["family", *classes])
+    seeds = max(len(cell["seeds"]) for cell in figures.values())
+    lines = [f"Seeds: {seeds}.", "", *_head(["family", *classes])]
     for name in ORDER:
         if name in figures:
             cells = [_spread(_values(figures[name], each)) for each in classes]

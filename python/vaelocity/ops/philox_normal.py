@@ -38,13 +38,14 @@ def philox_normal(
     Raises: TypeError, ValueError for other arguments; RuntimeError if the backend cannot serve.
     """
     shape = list(shape)
-    if any(size < 0 for size in shape):
+    if shape and min(shape) < 0:
         raise ValueError(f"shape: expected sizes of at least 0, got {tuple(shape)}")
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise TypeError(f"dtype: expected a floating type, got {dtype}")
     if isinstance(rng, Rng):
         rng = rng.draw(math.prod(shape))
-    _check.check_draw(rng)
+    else:
+        _check.check_draw(rng)
     if device is not None:
         rng = rng.to(device)
     eps: Tensor = OP(shape, rng, dtype, backend=backend)
