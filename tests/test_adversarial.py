@@ -16,7 +16,11 @@ from scipy.stats import kstest
 from vaelocity.models import VAEGAN, AdversarialAutoencoder
 from vaelocity.report.metrics import auc
 
-pytestmark = pytest.mark.usefixtures("one_torch_thread")
+pytestmark = [
+    pytest.mark.usefixtures("one_torch_thread"),
+    # Some are trained for an epoch or two.
+    pytest.mark.filterwarnings("ignore::vaelocity.models.posterior.PosteriorCollapse"),
+]
 
 ARC = ring(2048, 0, (0, np.pi))
 

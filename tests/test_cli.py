@@ -112,6 +112,16 @@ def vae(folder: Path) -> Path:
 # fit
 
 
+def test_fit_warns_of_a_collapsed_posterior(run: Run, folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "m.vael"
+    ran = run(
+        "fit", folder / "normal.parquet", "-o", path, *TINY, "--model", "vae", "--beta", "1000"
+    )
+    assert ran.code == 0, ran.err
+    assert "warning: the posterior collapsed" in ran.err
+    assert path.exists()
+
+
 def test_fit_stores_a_threshold_from_rows_it_did_not_train_on(
     run: Run, folder: Path, tmp_path: Path
 ) -> None:

@@ -19,7 +19,11 @@ from vaelocity import BundleError, models
 from vaelocity.models import GAN, VAEGAN, AdversarialAutoencoder, Diffusion
 from vaelocity.models.base import Model
 
-pytestmark = pytest.mark.usefixtures("one_torch_thread")
+pytestmark = [
+    pytest.mark.usefixtures("one_torch_thread"),
+    # Some are trained for an epoch or two.
+    pytest.mark.filterwarnings("ignore::vaelocity.models.posterior.PosteriorCollapse"),
+]
 
 MAKERS: dict[str, Callable[[], Model]] = {
     "diffusion": lambda: Diffusion(2, hidden=(8, 8)),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import os
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import vaelocity
 from vaelocity import data as events
+from vaelocity.cli import console
 from vaelocity.cli.console import CommandError
 from vaelocity.cli.torch_threads import torch_threads, training_threads
 from vaelocity.threshold import LEAST_ABOVE, Threshold
@@ -151,12 +153,15 @@ def train_parts(plan: Plan, parts: Parts, output: Path) -> tuple[DenseModel, Tra
 
 
 def _fit(model: DenseModel, plan: Plan, parts: Parts) -> None:
+    from vaelocity.models.posterior import PosteriorCollapse
     from vaelocity.train import TrainingDiverged
 
     stopping = parts.stopping if len(parts.stopping) else None
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    threads = torch_threads(training_threads(parameters, plan.batch_size))
     try:
-        with torch_threads(training_threads(parameters, plan.batch_size)):
+        with threads, warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", PosteriorCollapse)
             model.fit(
                 parts.training.rows,
                 None if stopping is None else stopping.rows,
@@ -170,6 +175,8 @@ def _fit(model: DenseModel, plan: Plan, parts: Parts) -> None:
             )
     except TrainingDiverged as error:
         raise CommandError(str(error)) from error
+    for warning in caught:
+        console.warn(str(warning.message))
 
 
 def freeze(
