@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP := $(BIN)/python -m pip install --quiet
 SOURCES := $(shell git ls-files csrc kernels python CMakeLists.txt pyproject.toml README.md LICENSE LICENSE-THIRD-PARTY 2>/dev/null)
 
-.PHONY: help demo test lint format bench soak fuzz wheel clean
+.PHONY: help demo test lint format bench quality docs soak fuzz wheel sdist clean
 
 help:
 	@echo "make demo    train on the shipped jets, freeze, score a stream, write report.html"
@@ -16,9 +16,11 @@ help:
 	@echo "make lint    ruff, mypy on the installed wheel, clang-format"
 	@echo "make format  let ruff and clang-format rewrite the sources"
 	@echo "make bench   the benchmarks: checked first, then timed beside their peers"
+	@echo "make quality the tables of detection and generation; goes on where it was stopped"
+	@echo "make docs    build/site: the documents as a site, without a warning"
 	@echo "make soak    ten minutes of a stream under load: memory must stay flat"
 	@echo "make fuzz    libFuzzer over the reader of model files, for FUZZ_SECONDS (60); needs clang"
-	@echo "make wheel   dist/*.whl"
+	@echo "make wheel   dist/*.whl; make sdist: dist/*.tar.gz"
 
 .venv/made: constraints.txt
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11)' || \
@@ -30,7 +32,7 @@ help:
 	@touch $@
 
 # The package with what each target needs beside it; a changed source installs it again.
-.venv/demo .venv/test .venv/lint .venv/bench: .venv/made $(SOURCES)
+.venv/demo .venv/test .venv/lint .venv/bench .venv/docs: .venv/made $(SOURCES)
 	$(PIP) '.[$(notdir $@)]'
 	@touch $@
 
@@ -57,6 +59,14 @@ bench: .venv/bench
 	$(BIN)/python bench/bench_fit.py
 	$(BIN)/python bench/bench_histogram.py
 	$(BIN)/python bench/bench_stream.py
+	$(BIN)/python bench/tables.py
+
+quality: .venv/bench .venv/demo
+	$(BIN)/python bench/quality/tabular.py
+	$(BIN)/python bench/quality/images.py
+
+docs: .venv/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 soak: .venv/bench
 	$(BIN)/python bench/soak.py
@@ -76,6 +86,10 @@ fuzz: .venv/test
 
 wheel: .venv/made
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+sdist: .venv/made
+	$(PIP) build
+	$(BIN)/python -m build --sdist --outdir dist .
 
 clean:
 	rm -rf .venv build dist demo

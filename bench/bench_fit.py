@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import fit_report
-import machine
 import numpy as np
-import pages
-from race import Entry, failed, race
+
+from vaelocity.benchmark import machine, pages
+from vaelocity.benchmark.race import Entry, failed, race
 
 PACKAGES = ("vaelocity", "torch", "pyod")
 BATCHES = (256, 1024, 8192)
@@ -43,7 +43,7 @@ def main() -> None:
     from vaelocity.data import jets
 
     torch.set_num_threads(1)
-    about = machine.fingerprint(PACKAGES)
+    about = machine.fingerprint(PACKAGES, Path(__file__).parent)
     rows = np.ascontiguousarray(jets.load().rows)
     batches = BATCHES[:1] if options.quick else BATCHES
     if options.quick:

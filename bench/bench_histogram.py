@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from timing import Contender, interleave, median, speedup
 
 import vaelocity
+from vaelocity.benchmark.timing import Contender, interleave, median, speedup
 
 Scores = npt.NDArray[np.float32]
 Quantile = Callable[[float], float]

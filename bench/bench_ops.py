@@ -20,9 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import machine
 import ops_report
-import pages
+
+from vaelocity.benchmark import machine, pages
 
 if TYPE_CHECKING:
     from ops_workload import Workload
@@ -43,7 +43,7 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
-    about = machine.fingerprint(PACKAGES)
+    about = machine.fingerprint(PACKAGES, Path(__file__).parent)
     if options.device == "cuda":
         about["gpu"] = torch.cuda.get_device_name()
     cases = [_timed(each, options) for each in _workloads(options)]

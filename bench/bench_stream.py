@@ -22,11 +22,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import machine
 import numpy as np
 import pyarrow as pa
-from network import build, jet_rows
-from timing import Contender, interleave, median, speedup
+
+from vaelocity.benchmark import machine
+from vaelocity.benchmark.networks import build, jet_rows
+from vaelocity.benchmark.timing import Contender, interleave, median, speedup
 
 PACKAGES = ("vaelocity", "numpy", "pyarrow", "pyzmq", "confluent-kafka")
 BLOCK = 65536
@@ -64,7 +65,7 @@ def main() -> None:
     allowed = os.sched_getaffinity(0)
     cpu = max(allowed) if options.cpu is None else options.cpu
     warnings.simplefilter("ignore")
-    about = machine.fingerprint(PACKAGES)
+    about = machine.fingerprint(PACKAGES, Path(__file__).parent)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         network = build(59, (64, 32), 16, folder)

@@ -28,11 +28,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import gpu_report
-import machine
 from gpu_cases import Case, replay_case, stream_case, throughput_cases
 from gpu_device import Device, make_device
 from gpu_networks import ALICE, JETS, MNIST
 from tune_score import TABLE, Found, merged, sweep
+
+from vaelocity.benchmark import machine
 
 PACKAGES = ("vaelocity", "numpy", "torch", "triton")
 ROOT = Path(__file__).parents[1]
@@ -60,7 +61,7 @@ def main() -> None:
         "gpu": device.name,
         "arch": device.arch,
         "dry_run": options.dry_run,
-        "machine": machine.fingerprint(PACKAGES),
+        "machine": machine.fingerprint(PACKAGES, Path(__file__).parent),
         "tests": tests,
         "sweep": [
             {"network": f.network, "precision": f.precision, "why": f.config.why, "tried": f.tried}

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from gpu_device import Device, Seconds
 from gpu_networks import GpuNetwork, rows_for
-from timing import median
 
+from vaelocity.benchmark.timing import median
 from vaelocity.cuda.config import Config
 
 CHECKED_ROWS = 20_000

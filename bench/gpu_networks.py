@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from network import Network, build, jet_rows, read
 
+from vaelocity.benchmark.networks import build, jet_rows
 from vaelocity.bundle import read_bundle
 from vaelocity.cuda.plan import Network as CudaNetwork
 from vaelocity.cuda.plan import network as cuda_network
+from vaelocity.frozen import Network, read
 
 Rows = npt.NDArray[np.float32]
 

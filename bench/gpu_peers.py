@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from network import Network
-from peers.torch_module import ScoreModule
+
+from vaelocity.benchmark.peers.torch_module import ScoreModule
+from vaelocity.frozen import Network
 
 Call = Callable[[], Any]
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import machine
 import torch
 from ops_report import IDLE
 from ops_workload import Workload, as_one_writes_it
-from race import OURS, Entry, failed, race
 from torch import Tensor
+
+from vaelocity.benchmark import machine
+from vaelocity.benchmark.race import OURS, Entry, failed, race
 
 EAGER, COMPILED, GRAPH = "torch eager", "torch.compile", "torch.compile, CUDA graph"
 

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pages
 from requirements import speed
+
+from vaelocity.benchmark import pages
 
 SCHEMA = 1
 IDLE = "autograd alone"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pages import ratio_text
+from vaelocity.benchmark.pages import ratio_text
 
 NETWORK = "59-64-32-16-32-64-59"
 START_SECONDS = 0.3

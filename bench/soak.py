@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from network import build
 
 import vaelocity
+from vaelocity.benchmark.networks import build
 from vaelocity.stream import Pump, Rejects, StreamScorer, open_sink, open_source
 
 FRAME = 2048

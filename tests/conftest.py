@@ -146,9 +146,10 @@ def few_bundles(make_bundle: Callable[..., Path]) -> list[Path]:
 
 @pytest.fixture(scope="session")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of an ordinary build: the static library and the C++ tests."""
+    """The folder of an ordinary build: the static library, the C++ tests and the latency tool."""
     return library(
         tmp_path_factory.mktemp("plain"),
+        "-DVAELOCITY_BUILD_BENCH=ON",
         f"-DCMAKE_INSTALL_PREFIX={tmp_path_factory.mktemp('prefix')}",
         "-DCMAKE_INSTALL_LIBDIR=lib",
     )

@@ -18,17 +18,17 @@ from vaelocity.report.metrics import auc
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
-ARC = ring(4096, 0, (0, np.pi))
+ARC = ring(2048, 0, (0, np.pi))
 
 
 def aae(weight: float) -> AdversarialAutoencoder:
     model = AdversarialAutoencoder(2, latent=1, hidden=(64, 64), adversarial_weight=weight)
-    return model.fit(ARC, epochs=20, batch_size=128)
+    return model.fit(ARC, epochs=20, batch_size=128, lr=2e-3)
 
 
 def vaegan(weight: float) -> VAEGAN:
     model = VAEGAN(2, latent=2, hidden=(64, 64), beta=0.1, adversarial_weight=weight)
-    return model.fit(ring(4096), epochs=25, batch_size=128)
+    return model.fit(ring(2048), epochs=25, batch_size=128, lr=2e-3)
 
 
 def test_the_latent_space_becomes_that_of_the_prior() -> None:

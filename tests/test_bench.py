@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 
 import vaelocity
+from vaelocity import frozen
+from vaelocity.benchmark import cases, networks, race, score_report, timing
+from vaelocity.benchmark.machine import NO_PEAK
 
 BENCH = Path(__file__).parents[1] / "bench"
 
@@ -29,14 +32,13 @@ def module(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleTy
             del sys.modules[name]
 
 
-def entry(module: Callable[[str], ModuleType], scores: Any, **more: Any) -> Any:
-    race = module("race")
+def entry(scores: Any, **more: Any) -> race.Entry:
     made = race.Entry("peer", "way", lambda: scores, **more)
     return race.checked(made, np.array([1.0, 2.0, 4.0]))
 
 
-def test_a_right_answer_is_timed_and_its_error_kept(module: Callable[[str], ModuleType]) -> None:
-    found = entry(module, np.array([1.0, 2.0, 4.0 * (1 + 5e-5)], np.float32))
+def test_a_right_answer_is_timed_and_its_error_kept() -> None:
+    found = entry(np.array([1.0, 2.0, 4.0 * (1 + 5e-5)], np.float32))
     assert found.call is not None
     assert found.error == pytest.approx(5e-5, rel=0.02)
 
@@ -50,23 +52,18 @@ def test_a_right_answer_is_timed_and_its_error_kept(module: Callable[[str], Modu
         ([[1.0, 2.0, 4.0]], "shape"),
     ],
 )
-def test_a_wrong_answer_is_refused(
-    module: Callable[[str], ModuleType], scores: Any, reason: str
-) -> None:
-    found = entry(module, scores)
+def test_a_wrong_answer_is_refused(scores: Any, reason: str) -> None:
+    found = entry(scores)
     assert (found.call, found.status) == (None, "refused")
     assert reason in found.reason
 
 
-def test_information_is_timed_though_inexact_but_never_nan(
-    module: Callable[[str], ModuleType],
-) -> None:
-    assert entry(module, [1.0, 2.0, 4.1], information="bfloat16").call is not None
-    assert entry(module, [1.0, 2.0, np.nan], information="bfloat16").call is None
+def test_information_is_timed_though_inexact_but_never_nan() -> None:
+    assert entry([1.0, 2.0, 4.1], information="bfloat16").call is not None
+    assert entry([1.0, 2.0, np.nan], information="bfloat16").call is None
 
 
-def test_a_peer_that_fails_says_why(module: Callable[[str], ModuleType]) -> None:
-    race = module("race")
+def test_a_peer_that_fails_says_why() -> None:
 
     def call() -> Any:
         raise RuntimeError("no such kernel\nand more")
@@ -81,15 +78,13 @@ def test_a_peer_that_fails_says_why(module: Callable[[str], ModuleType]) -> None
     assert absent.status == "not installed"
 
 
-def test_blocks_cover_the_rows(module: Callable[[str], ModuleType]) -> None:
-    race = module("race")
+def test_blocks_cover_the_rows() -> None:
     rows = np.arange(24, dtype=np.float32).reshape(12, 2)
     call = race.in_blocks(lambda block: lambda: block.sum(axis=1), rows, 4)
     np.testing.assert_array_equal(call(), rows.sum(axis=1))
 
 
-def test_samples_are_taken_in_turns(module: Callable[[str], ModuleType]) -> None:
-    timing = module("timing")
+def test_samples_are_taken_in_turns() -> None:
     seen: list[str] = []
     contenders = {
         name: timing.Contender(lambda: None, setup=lambda name=name: seen.append(name))
@@ -100,30 +95,28 @@ def test_samples_are_taken_in_turns(module: Callable[[str], ModuleType]) -> None
     assert {name: len(values) for name, values in seconds.items()} == {"a": 4, "b": 4, "c": 4}
 
 
-def test_finish_is_inside_the_clock_and_setup_outside(module: Callable[[str], ModuleType]) -> None:
-    timing = module("timing")
+def test_finish_is_inside_the_clock_and_setup_outside(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     clock = [0.0]
 
     def spend(seconds: float) -> Callable[[], None]:
         return lambda: clock.__setitem__(0, clock[0] + seconds)
 
-    timing.time = type("Clock", (), {"perf_counter": staticmethod(lambda: clock[0])})
+    fake = type("Clock", (), {"perf_counter": staticmethod(lambda: clock[0])})
+    monkeypatch.setattr(timing, "time", fake)
     contender = timing.Contender(spend(1.0), setup=spend(100.0), finish=spend(4.0))
     assert contender.sample(2) == pytest.approx((2 * 1.0 + 4.0) / 2)
 
 
-def test_speedup_is_the_median_of_ratios_not_the_ratio_of_medians(
-    module: Callable[[str], ModuleType],
-) -> None:
-    timing = module("timing")
+def test_speedup_is_the_median_of_ratios_not_the_ratio_of_medians() -> None:
     ours, theirs = np.array([1.0, 2.0, 10.0]), np.array([3.0, 4.0, 10.0])
     assert timing.speedup(ours, theirs).value == 2.0
     with pytest.raises(ValueError, match="rounds differ"):
         timing.speedup(ours, theirs[:2])
 
 
-def test_intervals_cover_the_true_median(module: Callable[[str], ModuleType]) -> None:
-    timing = module("timing")
+def test_intervals_cover_the_true_median() -> None:
     rng = np.random.default_rng(0)
     found = [timing.median(rng.lognormal(size=31)) for _ in range(200)]
     covered = np.mean([estimate.low <= 1.0 <= estimate.high for estimate in found])
@@ -188,39 +181,81 @@ def test_requirements_are_judged_on_the_whole_interval(
 
 
 def test_pages_are_made_from_json(module: Callable[[str], ModuleType], tmp_path: Path) -> None:
-    report = module("report")
     whole = results(case(2.0))
     whole["requirements"] = module("requirements").judge(whole)
     refused = dict(whole["cases"][0]["entries"][1])
     refused |= {"status": "refused", "reason": "off by 1e-2", "seconds": None, "speedup": None}
     whole["cases"][0]["entries"].append(refused)
-    report.write(whole, tmp_path)
+    score_report.write(whole, tmp_path)
     read = json.loads((tmp_path / "score.json").read_text())
     page = (tmp_path / "score.md").read_text()
-    assert page == report.markdown(read)
+    assert page == score_report.markdown(read)
     assert "| torch eager | way | *refused: off by 1e-2* |" in page
 
 
+@pytest.mark.parametrize("gaussian", [False, True])
+@pytest.mark.parametrize("activation", sorted(frozen.ACTIVATIONS))
 def test_the_reference_is_the_scorer(
-    module: Callable[[str], ModuleType], make_bundle: Callable[..., Path]
+    make_bundle: Callable[..., Path],
+    exact_score: Callable[..., np.ndarray],
+    gaussian: bool,
+    activation: str,
 ) -> None:
-    pytest.importorskip("safetensors")
-    path = make_bundle([7, 5, 3])
-    network = module("network").read("7-5-3-5-7", path)
+    path = make_bundle([7, 5, 3], gaussian=gaussian, activation=activation)
     rows = np.random.default_rng(3).normal(size=(50, 7)).astype(np.float32)
-    np.testing.assert_allclose(vaelocity.load(path).score(rows), network.reference(rows), rtol=1e-5)
-    assert network.flop == 2 * (7 * 5 + 5 * 3) * 2
+    for kind in vaelocity.load(path).kinds:
+        found = frozen.read("7-5-3", path, kind)
+        # The scale's reciprocal is a float32 in the scorer and here, a float64 there.
+        np.testing.assert_allclose(
+            found.reference(rows), exact_score(path, rows, kind), rtol=1e-5, atol=1e-9
+        )
+        assert found.flop == 2 * {
+            ("reconstruction", False): 2 * (7 * 5 + 5 * 3),
+            ("reconstruction", True): 2 * (7 * 5 + 5 * 3),
+            ("elbo", True): 7 * 5 + 5 * 6 + 3 * 5 + 5 * 7,
+            ("mu2", True): 7 * 5 + 5 * 3,
+        }.get((kind, gaussian), 7 * 5 + 5 * 6)
+
+
+@pytest.mark.parametrize("gaussian", [False, True])
+def test_a_model_is_timed_beside_every_peer_that_is_installed(
+    make_bundle: Callable[..., Path], gaussian: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setenv("BENCH_QUICK", "1")
+    path = make_bundle([6, 5, 2], gaussian=gaussian, activation="silu")
+    peers = ("torch_eager", "onnxruntime", "openvino", "pyod")
+    for kind in vaelocity.load(path).kinds:
+        net = frozen.read("6-5-2", path, kind)
+        rows = networks.made_rows(net, 300)
+        case = cases.batch(net, rows, NO_PEAK, True, isas=["generic"], peers=peers)
+        seen = {e["name"]: e["status"] for e in case["entries"]}
+        assert seen["vaelocity"] == "timed"
+        assert seen["vaelocity generic"] == "timed"
+        assert seen["torch eager"] == "timed"
+        # Not installed is not wrong; what is installed must give the score.
+        assert seen["pyod"] in (
+            "timed",
+            "not installed" if kind == "reconstruction" else "left out",
+        )
+        assert {seen["onnxruntime"], seen["openvino"]} <= {"timed", "not installed"}
+
+
+def test_a_model_that_the_peers_cannot_say_is_named(make_bundle: Callable[..., Path]) -> None:
+    path = make_bundle([7, 5, 3])
+    with pytest.raises(frozen.Unsupported, match="score kind latent_reconstruction"):
+        frozen.read("7-5-3", path, "latent_reconstruction")
 
 
 def test_an_op_that_is_wrong_is_refused(module: Callable[[str], ModuleType]) -> None:
     pytest.importorskip("torch")
-    workload, race = module("ops_workload"), module("ops_race")
+    workload, ops_race = module("ops_workload"), module("ops_race")
     (right, both) = workload.of_size("gaussian_kl", 8, 4, "cpu")
     for each in (right, both):
         ours = race.Entry("vaelocity", "fused", each.call(each.ours))
-        assert race.checked(ours, each, each.expected()).status == "timed"
+        assert ops_race.checked(ours, each, each.expected()).status == "timed"
     wrong = race.Entry("vaelocity", "fused", lambda: [1.0001 * right.ours(**right.arguments)])
-    found = race.checked(wrong, right, right.expected())
+    found = ops_race.checked(wrong, right, right.expected())
     assert (found.status, found.call) == ("refused", None)
     assert "times what is allowed" in found.reason
 
@@ -229,13 +264,13 @@ def test_a_rival_draws_its_own_noise_and_is_checked_in_the_rest(
     module: Callable[[str], ModuleType],
 ) -> None:
     torch = pytest.importorskip("torch")
-    workload, race = module("ops_workload"), module("ops_race")
+    workload, ops_race = module("ops_workload"), module("ops_race")
     (forward, _) = workload.of_size("reparameterize_kl", 8, 4, "cpu")
     expected = forward.expected()
     with workload.as_one_writes_it():
         call = forward.call(forward.plain)
         (z, kl), (other, same) = call(), call()
-        found = race.checked(race.Entry("torch eager", "", call), forward, expected)
+        found = ops_race.checked(race.Entry("torch eager", "", call), forward, expected)
     assert torch.equal(kl, same)
     assert not torch.equal(z, other)
     assert found.status == "timed"
@@ -265,17 +300,14 @@ def test_pages_of_training(module: Callable[[str], ModuleType]) -> None:
     assert "| pyod | 1 ms | 24000 | 11.00 [10.89, 11.11] |" in report.markdown(whole)
 
 
-def test_committed_results_have_the_fields_of_the_page(
-    module: Callable[[str], ModuleType],
-) -> None:
-    report = module("report")
+def test_committed_results_have_the_fields_of_the_page() -> None:
     files = sorted((BENCH / "results").glob("*/score.json"))
     if not files:
         pytest.skip("no bench/results/ here: a source distribution leaves them out")
     for file in files:
         read = json.loads(file.read_text())
-        assert read["schema"] == report.SCHEMA
-        assert file.with_suffix(".md").read_text() == report.markdown(read)
+        assert read["schema"] == score_report.SCHEMA
+        assert file.with_suffix(".md").read_text() == score_report.markdown(read)
         assert {"commit", "cpu", "packages", "load_average"} <= read["machine"].keys()
 
 
@@ -289,3 +321,61 @@ def test_committed_pages_are_those_of_their_results(
         read = json.loads(file.read_text())
         assert read["schema"] == report.SCHEMA
         assert file.with_suffix(".md").read_text() == report.markdown(read)
+
+
+def timed_at(seconds: float, spread: float = 0.01) -> dict[str, Any]:
+    """Results with one entry that takes so long."""
+    whole = results(case(2.0))
+    for entry in whole["cases"][0]["entries"]:
+        entry["seconds"] = {
+            "value": seconds,
+            "low": seconds * (1 - spread),
+            "high": seconds * (1 + spread),
+        }
+    return whole
+
+
+@pytest.mark.parametrize(
+    ("factor", "spread", "verdict"),
+    [
+        (1.2, 0.01, "slower"),
+        (0.8, 0.01, "faster"),
+        (1.0, 0.001, "same"),
+        (1.2, 0.15, "unclear"),
+        (1.0, 0.05, "unclear"),
+    ],
+)
+def test_two_results_are_compared_by_their_intervals(
+    module: Callable[[str], ModuleType], factor: float, spread: float, verdict: str
+) -> None:
+    compare = module("compare")
+    old, new = timed_at(1e-3, spread), timed_at(factor * 1e-3, spread)
+    changes, alone = compare.compare(old, new)
+    assert {change.verdict for change in changes} == {verdict}
+    assert alone == []
+    assert f"| {verdict} |" in compare.markdown(changes, alone)
+
+
+def test_a_clock_that_changed_is_no_change(module: Callable[[str], ModuleType]) -> None:
+    compare = module("compare")
+    old, new = timed_at(1e-3, 0.001), timed_at(2e-3, 0.001)
+    old["peak"], new["peak"] = {"gflops": 100.0}, {"gflops": 50.0}
+    del new["cases"][0]["entries"][1]
+    changes, alone = compare.compare(old, new)
+    assert [change.verdict for change in changes] == ["same"]
+    assert alone == ["59-64-32-16-32-64-59/4096: torch eager: way"]
+    new["machine"] = {**new["machine"], "cpu": "another"}
+    with pytest.raises(ValueError, match="different machines: a processor and another"):
+        compare.compare(old, new)
+
+
+def test_the_committed_summary_is_that_of_the_results(
+    module: Callable[[str], ModuleType],
+) -> None:
+    tables = module("tables")
+    if not tables.RESULTS.is_dir():
+        pytest.skip("no bench/results/ here: a source distribution leaves them out")
+    assert (tables.RESULTS / "README.md").read_text() == tables.page()
+    found = tables.best(case(3.0))
+    assert list(found) == ["torch eager"]
+    assert found["torch eager"] == pytest.approx({"value": 3.0, "low": 2.97, "high": 3.03})

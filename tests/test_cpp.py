@@ -3,6 +3,7 @@ the rules its sources keep."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,14 @@ def test_scores_do_not_depend_on_batch_stride_layout_or_isa_and_nothing_is_alloc
 ) -> None:
     out = run(plain / "tests" / "cpp" / "test_score", *bundles)
     assert "0 failures, allocations counted" in out
+
+
+def test_the_latency_tool_prints_what_its_calls_support(plain: Path, bundles: list[Path]) -> None:
+    found = json.loads(run(plain / "vaelocity_latency", bundles[1], "1000", "mu2"))
+    assert found["kind"] == "mu2"
+    for case in ("warm", "denormal", "idle", "cold"):
+        assert found[case]["p99.9"] is None
+        assert 0 <= found[case]["p50"] <= found[case]["max"]
 
 
 def test_no_byte_beyond_a_row_is_read_and_no_behaviour_undefined(

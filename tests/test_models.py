@@ -21,7 +21,12 @@ from vaelocity.models.base import Model
 from vaelocity.structure import ACTIVATIONS
 from vaelocity.threshold import threshold_for
 
-pytestmark = pytest.mark.usefixtures("one_torch_thread")
+pytestmark = [
+    pytest.mark.usefixtures("one_torch_thread"),
+    # Most models here have seen their rows for three epochs: whether they use their latent units is
+    # not what is tested.
+    pytest.mark.filterwarnings("ignore::vaelocity.models.posterior.PosteriorCollapse"),
+]
 
 ExactScore = Callable[[Path, np.ndarray, str], np.ndarray]
 RNG = np.random.default_rng(4)

@@ -5,26 +5,20 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from task import NORMAL, Task
 
 MOST_ROWS, LEAST_ROWS = 50_000, 1000
+
+STEPS = 1000
+"""Of training, whatever the size of the set: rows of a small one are seen more often."""
 
 PROTOCOLS = ("semi_supervised", "unsupervised")
 
 Floats = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Task:
-    """Rows to train on, rows to test on, and which of these are anomalies (1)."""
-
-    train: Floats
-    test: Floats
-    label: npt.NDArray[np.int64]
 
 
 def data_folder() -> Path:
@@ -58,11 +52,16 @@ def task(name: str, protocol: str, seed: int) -> Task:
         drawn = np.sort(rng.choice(len(X), MOST_ROWS, replace=False))
         X, y = X[drawn], y[drawn]
     if protocol == "unsupervised":
-        return Task(*(_float32(X[rng.integers(len(X), size=len(X))], X)), y)
+        bootstrap = rng.integers(len(X), size=len(X))
+        return Task(*_float32(X[bootstrap], X), _named(y), STEPS)
     normal = np.flatnonzero(y == 0)
     training = normal[: len(normal) // 2]
     rest = np.setdiff1d(np.arange(len(X)), training)
-    return Task(*_float32(X[training], X[rest]), y[rest])
+    return Task(*_float32(X[training], X[rest]), _named(y[rest]), STEPS)
+
+
+def _named(label: npt.NDArray[np.int64]) -> npt.NDArray[np.str_]:
+    return np.where(label == 0, NORMAL, "anomaly")
 
 
 def _float32(train: npt.NDArray[np.float64], test: npt.NDArray[np.float64]) -> Iterator[Floats]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from task import Task
 
 from vaelocity import models
 from vaelocity.models.base import Model
@@ -15,9 +16,15 @@ from vaelocity.models.base import Model
 LOOKED_AT = ("annthyroid", "cardio", "pima", "vowels")
 """The sets on whose labels the configurations were chosen; the other ten were not looked at."""
 
-STEPS = 1000
-
 Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The scores of a task's rows by a model that was trained on `train`."""
+
+    train: Floats
+    test: Floats
 
 
 @dataclass(frozen=True)
@@ -25,7 +32,7 @@ class Family:
     """A model and how it is trained.
 
     model: its class; arguments: of the constructor, but for n_features; kind: of the score, None
-    for the model's own; fit: arguments of `fit`.
+    for the model's own; fit: arguments of `fit`; namesake: its column in the published tables.
     """
 
     model: Callable[..., Model]
@@ -33,13 +40,13 @@ class Family:
     kind: str | None = None
     batch_size: int = 64
     fit: dict[str, Any] = field(default_factory=lambda: {"lr": 3e-3, "schedule": "cosine"})
+    namesake: str | None = None
 
-    def train(self, rows: Floats, seed: int, steps: int = STEPS) -> Model:
-        """The model trained on rows. So many steps and not epochs: a small set is seen more often
-        than a large one."""
-        epochs = max(1, round(steps / -(-len(rows) // self.batch_size)))
-        return self.model(rows.shape[1], **self.arguments).fit(
-            rows,
+    def train(self, task: Task, seed: int) -> Model:
+        """The model after so many steps as the task has."""
+        epochs = max(1, round(task.steps / -(-len(task.train) // self.batch_size)))
+        return self.model(task.train.shape[1], **self.arguments).fit(
+            task.train,
             epochs=epochs,
             batch_size=self.batch_size,
             seed=seed,
@@ -48,57 +55,52 @@ class Family:
             **self.fit,
         )
 
-    def score(self, train: Floats, test: Floats, seed: int, steps: int = STEPS) -> Floats:
-        """The scores of `test` by a model trained on `train`."""
-        return self.train(train, seed, steps).score(test, self.kind)
+    def score(self, task: Task, seed: int) -> Scored:
+        """Train, and score all rows."""
+        model = self.train(task, seed)
+        return Scored(model.score(task.train, self.kind), model.score(task.test, self.kind))
 
     def text(self) -> str:
         """The configuration, to be told from another."""
         name = getattr(self.model, "__name__", str(self.model))
-        return f"{name} {self.arguments} {self.kind} {self.batch_size} {self.fit} {STEPS}"
-
-
-@dataclass(frozen=True)
-class Together:
-    """The ensemble of several families, each trained with a seed of its own."""
-
-    members: tuple[Family, ...]
-
-    def score(self, train: Floats, test: Floats, seed: int, steps: int = STEPS) -> Floats:
-        """The mean of the members' scores, standardised over `train`."""
-        n = len(self.members)
-        trained = [
-            _Scored(family.train(train, n * seed + i, steps), family.kind)
-            for i, family in enumerate(self.members)
-        ]
-        return models.Ensemble(trained, train).score(test)
-
-    def text(self) -> str:
-        """The configuration, to be told from another."""
-        return " + ".join(family.text() for family in self.members)
-
-
-@dataclass(frozen=True)
-class _Scored:
-    model: Model
-    kind: str | None
-
-    def score(self, X: Floats) -> Floats:
-        return self.model.score(X, self.kind)
+        return f"{name} {self.arguments}, {self.kind}, batches of {self.batch_size}, {self.fit}"
 
 
 TANH: dict[str, Any] = {"hidden": (128,), "activation": "tanh"}
 
-DENOISING = Family(models.DenoisingAutoencoder, {"latent": 64, "level": 1.0, **TANH})
-MASKED = Family(
-    models.MaskedAutoencoder, {"hidden": (128, 128), "activation": "tanh"}, "masked_error"
-)
+SLOWLY: dict[str, Any] = {"lr": 1e-3, "schedule": "cosine"}
 
-FAMILIES: dict[str, Family | Together] = {
-    "denoising": DENOISING,
-    "masked": MASKED,
-    "VAE": Family(models.VAE, {"latent": 16, "beta": 0.3, **TANH}, "elbo"),
+FAMILIES: dict[str, Family] = {
+    "denoising": Family(models.DenoisingAutoencoder, {"latent": 64, "level": 1.0, **TANH}),
+    "masked": Family(
+        models.MaskedAutoencoder, {"hidden": (128, 128), "activation": "tanh"}, "masked_error"
+    ),
+    "VAE": Family(models.VAE, {"latent": 16, "beta": 0.3, **TANH}, "elbo", namesake="VAE"),
     "AE": Family(models.Autoencoder, {"latent": 4, **TANH}),
     "sparse": Family(models.SparseAutoencoder, {"latent": 128, "penalty": 0.3, **TANH}),
-    "ensemble": Together((DENOISING, DENOISING, MASKED)),
+    "diffusion": Family(models.Diffusion, {}, "denoising", 256, SLOWLY, namesake="DDPM"),
+    "diffusion time": Family(models.Diffusion, {}, "diffusion_time", 256, SLOWLY, namesake="DTE-C"),
+    "GAN": Family(
+        models.GAN, {"hidden": (128, 128)}, "reconstruction", 128, SLOWLY, namesake="GANomaly"
+    ),
+    "adversarial": Family(models.AdversarialAutoencoder, {"latent": 4}, None, 128, SLOWLY),
+    "VAE-GAN": Family(models.VAEGAN, {"latent": 4}, None, 128, SLOWLY),
 }
+
+ENSEMBLE = ("denoising", "masked", "VAE", "AE")
+"""The members of the ensemble: one of each kind of autoencoder."""
+
+
+def together(members: Sequence[Scored]) -> Scored:
+    """The ensemble of models that scored the same rows, as `models.Ensemble` has it: the mean of
+    their scores, standardised over the rows that were trained on."""
+    standard = [(each, each.train.mean(), each.train.std()) for each in members]
+    train = np.mean([(each.train - mean) / deviation for each, mean, deviation in standard], axis=0)
+    test = np.mean([(each.test - mean) / deviation for each, mean, deviation in standard], axis=0)
+    return Scored(train, test)
+
+
+def texts() -> dict[str, str]:
+    """Every configuration, to be told from another."""
+    found = {name: family.text() for name, family in FAMILIES.items()}
+    return {**found, "ensemble": "; ".join(found[name] for name in ENSEMBLE)}

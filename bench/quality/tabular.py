@@ -1,15 +1,14 @@
 """How well every family detects anomalies: `python bench/quality/tabular.py`, or `make quality`.
 
-Trains every family of families.py on 14 sets under two protocols with several seeds, and on the
-shipped jets, and writes tabular.json and tabular.md to bench/results/quality. Each figure is stored
-as soon as it is there: a run that was stopped goes on, and a family that is new is added.
+Trains every family of families.py on 14 sets under two protocols and on the shipped jets, with
+several seeds, and writes tabular.json and tabular.md to bench/results/quality. A figure is stored
+as soon as it is there: a run that was stopped goes on, and a new family is added to what is there.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
 import time
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,10 @@ import adbench
 import jet_classes
 import tabular_page
 import torch
-from families import FAMILIES, Family, Together
+from families import ENSEMBLE, FAMILIES, Scored, texts, together
+from task import Task
 
 import vaelocity
-from vaelocity.report.metrics import auc
 
 RESULTS = Path(__file__).parents[1] / "results" / "quality"
 
@@ -33,71 +32,83 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--families", nargs="*", default=list(FAMILIES), choices=FAMILIES)
     parser.add_argument("--sets", nargs="*", default=adbench.names())
-    parser.add_argument("--protocols", nargs="*", default=list(adbench.PROTOCOLS))
-    parser.add_argument("--no-jets", action="store_true")
+    parser.add_argument("--protocols", nargs="*", default=[*adbench.PROTOCOLS, "jets"])
     given = parser.parse_args()
     torch.set_num_threads(1)
-    results = Results(given.output / "tabular.json")
-    for seed in range(given.seeds):
-        for protocol in given.protocols:
-            for name in given.families:
-                for data in given.sets:
-                    results.fill(protocol, data, name, seed, _detect)
-        if not given.no_jets:
-            for name in given.families:
-                results.fill("jets", "quark", name, seed, _jets)
-    results.page(given.output / "tabular.md")
+    results = Results(given.output)
+    for protocol in given.protocols:
+        for seed in range(given.seeds):
+            for data in ["quark"] if protocol == "jets" else given.sets:
+                results.fill(protocol, data, given.families, seed)
+    results.write_page()
+
+
+def _task(protocol: str, data: str, seed: int) -> Task:
+    return jet_classes.task(seed) if protocol == "jets" else adbench.task(data, protocol, seed)
 
 
 class Results:
-    """Figures by protocol, set, family and seed, in a file."""
+    """Figures by protocol, set, family and seed, in a file in `folder`."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, folder: Path) -> None:
+        self.json, self.page = folder / "tabular.json", folder / "tabular.md"
         self.content: dict[str, Any] = {"figures": {}}
-        if path.exists():
-            self.content = json.loads(path.read_text())
-        self.content["machine"] = platform.processor() or platform.machine()
-        self.content["versions"] = {
-            "vaelocity": vaelocity.__version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        }
+        if self.json.exists():
+            self.content = json.loads(self.json.read_text())
+        self.content["versions"] = {"vaelocity": vaelocity.__version__, "torch": torch.__version__}
 
-    def fill(self, protocol: str, data: str, name: str, seed: int, measure: Any) -> None:
-        """Measure what is not there yet."""
-        family = FAMILIES[name]
-        row = self.content["figures"].setdefault(protocol, {}).setdefault(data, {})
-        cell = row.setdefault(name, {})
-        if cell.get("configuration") != family.text():
-            cell.clear()
-            cell.update(configuration=family.text(), seeds={})
-        if str(seed) in cell["seeds"]:
+    def fill(self, protocol: str, data: str, names: list[str], seed: int) -> None:
+        """Measure what is not there yet: the families, and the ensemble where all its members are
+        asked for."""
+        wanted = [*names, "ensemble"] if set(ENSEMBLE) <= set(names) else names
+        missing = [name for name in wanted if self._missing(protocol, data, name, seed)]
+        trained = set(missing) - {"ensemble"} | (set(ENSEMBLE) if "ensemble" in missing else set())
+        if not trained:
             return
-        start = time.perf_counter()
-        found = measure(protocol, data, family, seed)
-        cell["seeds"][str(seed)] = {"auroc": found, "seconds": time.perf_counter() - start}
-        print(protocol, data, name, seed, found, flush=True)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(json.dumps(self.content, indent=1, sort_keys=True) + "\n")
+        task = _task(protocol, data, seed)
+        scored: dict[str, Scored] = {}
+        for name in trained:
+            start = time.perf_counter()
+            scored[name] = FAMILIES[name].score(task, seed)
+            self._put(protocol, data, name, seed, task, scored[name], time.perf_counter() - start)
+        if "ensemble" in missing:
+            members = together([scored[name] for name in ENSEMBLE])
+            self._put(protocol, data, "ensemble", seed, task, members, 0.0)
+        self.json.parent.mkdir(parents=True, exist_ok=True)
+        self.json.write_text(json.dumps(self.content, indent=1, sort_keys=True) + "\n")
 
-    def page(self, path: Path) -> None:
+    def _cell(self, protocol: str, data: str, name: str) -> dict[str, Any]:
+        """Of one family; empty where its configuration is another now."""
+        sets = self.content["figures"].setdefault(protocol, {})
+        cell: dict[str, Any] = sets.setdefault(data, {}).setdefault(name, {})
+        if cell.get("configuration") != texts()[name]:
+            cell.clear()
+            cell.update(configuration=texts()[name], seeds={})
+        return cell
+
+    def _missing(self, protocol: str, data: str, name: str, seed: int) -> bool:
+        return str(seed) not in self._cell(protocol, data, name)["seeds"]
+
+    def _put(
+        self,
+        protocol: str,
+        data: str,
+        name: str,
+        seed: int,
+        task: Task,
+        scored: Scored,
+        seconds: float,
+    ) -> None:
+        found = task.areas(scored.test)
+        cell = self._cell(protocol, data, name)
+        cell["seeds"][str(seed)] = {"auroc": found, "seconds": round(seconds, 2)}
+        shown = " ".join(f"{each} {100 * area:.1f}" for each, area in found.items())
+        print(f"{protocol} {data} {name} {seed}: {shown}, {seconds:.1f} s", flush=True)
+
+    def write_page(self) -> None:
         """The Markdown of everything in the file."""
-        path.write_text(tabular_page.page(self.content))
-        print(f"wrote {path}")
-
-
-def _detect(protocol: str, data: str, family: Family | Together, seed: int) -> dict[str, float]:
-    task = adbench.task(data, protocol, seed)
-    scores = family.score(task.train, task.test, seed)
-    normal = task.label == 0
-    return {"anomalies": auc(scores[normal], scores[~normal]).value}
-
-
-def _jets(protocol: str, data: str, family: Family | Together, seed: int) -> dict[str, float]:
-    sample = jet_classes.sample(seed)
-    scores = family.score(sample.train, sample.test, seed, jet_classes.STEPS)
-    return jet_classes.areas(scores, sample)
+        self.page.write_text(tabular_page.page(self.content))
+        print(f"wrote {self.page}")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ from vaelocity.scorer import Scorer, load
 from vaelocity.threshold import Threshold, threshold_for
 
 if TYPE_CHECKING:
-    from vaelocity import data, models, ops
+    from vaelocity import adapters, data, importing, models, ops
+    from vaelocity.importing import freeze
 
 __all__ = [
     "BundleError",
@@ -28,7 +29,10 @@ __all__ = [
     "Scorer",
     "Threshold",
     "__version__",
+    "adapters",
     "data",
+    "freeze",
+    "importing",
     "load",
     "models",
     "ops",
@@ -36,12 +40,14 @@ __all__ = [
     "threshold_for",
 ]
 
-_LAZY = ("data", "models", "ops")
+_LAZY = ("adapters", "data", "importing", "models", "ops")
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return importlib.import_module(f"vaelocity.{name}")
+    if name == "freeze":
+        return importlib.import_module("vaelocity.importing").freeze
     raise AttributeError(f"module 'vaelocity' has no attribute {name!r}")
 
 

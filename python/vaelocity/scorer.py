@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from importlib.util import find_spec
@@ -25,7 +25,12 @@ from vaelocity.histogram import ScoreHistogram
 from vaelocity.threshold import Threshold, threshold_for
 
 if TYPE_CHECKING:
+    from vaelocity.adapters.pyod import Detector
+    from vaelocity.adapters.river import Anomaly
+    from vaelocity.adapters.sklearn import OutlierDetector
     from vaelocity.cuda.scorer import CudaScorer
+    from vaelocity.drift import Reference
+    from vaelocity.explain import Explanation
 
 Floats = npt.NDArray[np.float32]
 _Scalar = TypeVar("_Scalar", bound=np.generic)
@@ -175,6 +180,20 @@ class Scorer:
 
         return self._in_parts(part, rows, threads)
 
+    def explain(
+        self,
+        rows: Any,
+        k: int = 3,
+        groups: Mapping[str, Sequence[str]] | None = None,
+        reference: Reference | None = None,
+    ) -> list[Explanation]:
+        """The k features with the largest part of each row's reconstruction score, and the scores
+        of groups of features: see `vaelocity.explain`. `reference`: `explain.reference_of(path)`
+        tells which values are unusual."""
+        from vaelocity.explain import explain
+
+        return explain(self, rows, k, groups=groups, reference=reference)
+
     def flags(self, rows: Any, threads: int = 1) -> npt.NDArray[np.uint8]:
         """What is unusual about each row, uint8 [n].
 
@@ -252,6 +271,24 @@ class Scorer:
         kind and the identity of this scorer. `asked`: its arguments, fpr=0.01 for instance."""
         scores = self.score(rows, threads=threads)
         return threshold_for(scores, kind=self.kind, model=self.identity, **asked)
+
+    def as_sklearn(self, rows: Any = None, contamination: float = 0.1) -> OutlierDetector:
+        """This scorer as a fitted outlier detector of scikit-learn: `vaelocity.adapters`."""
+        from vaelocity.adapters.sklearn import as_sklearn
+
+        return as_sklearn(self, rows, contamination)
+
+    def as_pyod(self, rows: Any, contamination: float = 0.1) -> Detector:
+        """This scorer as a fitted detector of PyOD: `vaelocity.adapters`."""
+        from vaelocity.adapters.pyod import as_pyod
+
+        return as_pyod(self, rows, contamination)
+
+    def as_river(self) -> Anomaly:
+        """This scorer as an anomaly detector of river that does not learn: `vaelocity.adapters`."""
+        from vaelocity.adapters.river import as_river
+
+        return as_river(self)
 
     def verify(self) -> None:
         """Scores the file's conformance rows again; BundleError names the first that differs."""

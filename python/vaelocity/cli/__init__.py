@@ -3,11 +3,15 @@
     vaelocity demo                           train on the shipped jets, score a stream, report
     vaelocity fit DATA -o M.vael             train a model and freeze it
     vaelocity score M.vael DATA -o S.parquet score events
+    vaelocity explain M.vael DATA            which features make events anomalous
     vaelocity merge SHARDS -o S.parquet      join what `score --shard i/n` wrote
     vaelocity stream M.vael -s S -t T        score a stream: files, pipes, Kafka, ZeroMQ
     vaelocity inspect M.vael                 what a model file holds
     vaelocity verify M.vael                  is a model file intact, and does it score as it did
     vaelocity export M.vael --header M.hpp   the model as one C++ header that needs no library
+    vaelocity report M.vael DATA -o R.html   figures and tables about a model, in one file
+    vaelocity bench M.vael                   its speed on this machine, beside other runtimes
+    vaelocity import M.onnx -o M.vael        an ONNX autoencoder as a model file
 
 Results go to stdout, messages and progress to stderr. An error is one line. Exit codes:
 

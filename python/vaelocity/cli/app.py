@@ -6,15 +6,19 @@ from typing import Annotated
 
 import typer
 
+from vaelocity.cli.bench import bench
 from vaelocity.cli.console import out
 from vaelocity.cli.demo import demo
 from vaelocity.cli.drift import drift
+from vaelocity.cli.explain import explain
 from vaelocity.cli.export import export
 from vaelocity.cli.faults import faults
 from vaelocity.cli.fit import fit
+from vaelocity.cli.import_model import import_model
 from vaelocity.cli.inspect import inspect
 from vaelocity.cli.merge import merge
 from vaelocity.cli.overlap import overlap
+from vaelocity.cli.report import report
 from vaelocity.cli.score import score
 from vaelocity.cli.stream import stream
 from vaelocity.cli.threshold import threshold
@@ -57,6 +61,8 @@ def root(
 
 
 for command in (
-    demo, fit, score, merge, stream, threshold, overlap, drift, faults, inspect, verify, export,
+    demo, fit, score, explain, merge, stream, threshold, overlap, drift, faults, inspect, verify,
+    export, report, bench,
 ):  # fmt: skip
     app.command()(command)
+app.command("import")(import_model)

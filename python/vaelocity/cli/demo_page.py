@@ -11,15 +11,20 @@ import numpy as np
 import vaelocity
 from vaelocity.cli import study
 from vaelocity.cli.demo_tables import estimate_text, speed_rows, stream_text
-from vaelocity.cli.top import largest, number
-from vaelocity.report import figures
-from vaelocity.report.html import Grid, Picture, Report, Section, picture
+from vaelocity.report.html import Grid, Picture, Report, Section
 from vaelocity.report.metrics import Estimate
+from vaelocity.report.sections import (
+    FIGURE_ROWS,
+    contributions_picture,
+    histogram_picture,
+    latent_picture,
+    roc_picture,
+    top_grid,
+    training_picture,
+)
 
 if TYPE_CHECKING:
     from vaelocity.cli.demo import Outcome
-
-_FIGURE_JETS = 4000
 
 
 def page(outcome: Outcome) -> Report:
@@ -108,25 +113,14 @@ def _model(outcome: Outcome, model: study.Model) -> Section:
     )
     name = result.method.name
     pictures = [
-        picture(
-            lambda ax: figures.score_histogram(
-                result.normal,
-                result.anomalous,
-                normal_name=study.NORMAL,
-                threshold=threshold.value,
-                xlabel=f"{name} score (dimensionless)",
-                ax=ax,
-            ),
-            f"Distribution of the {name} score, every class scaled to the same area.",
-            f"Histogram of the {name} score of quark jets and of each other class",
+        histogram_picture(
+            name,
+            result.normal,
+            result.anomalous,
+            normal_name=study.NORMAL,
+            threshold=threshold.value,
         ),
-        picture(
-            lambda ax: figures.roc_curves(
-                result.normal, result.anomalous, normal_name=study.NORMAL, ax=ax
-            ),
-            "Efficiency against false-positive rate, for every cut on the score.",
-            f"ROC curves of the {name} score with a logarithmic false-positive axis",
-        ),
+        roc_picture(name, result.normal, result.anomalous, normal_name=study.NORMAL),
         _latent(outcome, model),
     ]
     return Section(f"{name} score", [text], pictures=pictures)
@@ -135,14 +129,12 @@ def _model(outcome: Outcome, model: study.Model) -> Section:
 def _latent(outcome: Outcome, model: study.Model) -> Picture:
     sample = outcome.sample
     tables = {study.NORMAL: sample.test, **sample.anomalies}
-    rows = [table.rows[:_FIGURE_JETS] for table in tables.values()]
-    codes = np.asarray(model.module.encode(np.concatenate(rows)))
-    labels = np.repeat(np.arange(len(rows)), [len(part) for part in rows])
-    return picture(
-        lambda ax: figures.latent_space(codes, labels, list(tables), ax=ax),
+    codes = [np.asarray(model.module.encode(part.rows[:FIGURE_ROWS])) for part in tables.values()]
+    return latent_picture(
+        codes,
+        list(tables),
         f"Where the {model.name} puts the jets: its {study.LATENT} latent dimensions, seen along "
         "the two in which quark jets vary most. At most 1,500 jets of a class.",
-        f"Scatter plot of the latent space of the {model.name}",
     )
 
 
@@ -151,19 +143,17 @@ def _why(outcome: Outcome) -> Section:
     sample = outcome.sample
     tables = {study.NORMAL: sample.test, **sample.anomalies}
     parts = {
-        name: np.asarray(scorer.score_features(table.rows[:_FIGURE_JETS]))
+        name: np.asarray(scorer.score_features(table.rows[:FIGURE_ROWS]))
         for name, table in tables.items()
     }
     return Section(
         "Which features make jets anomalous",
         ["The AE's reconstruction score is a sum over features; these are the largest terms."],
         pictures=[
-            picture(
-                lambda ax: figures.contributions(parts, scorer.feature_names, ax=ax),
+            contributions_picture(
+                parts,
+                scorer.feature_names,
                 "Mean contribution of a feature to the AE's score, per class.",
-                "Bar chart of the mean contribution of features to the score",
-                size=(8.5, 6.5),
-                wide=True,
             )
         ],
     )
@@ -183,11 +173,10 @@ def _training(outcome: Outcome) -> Section:
             "anomalies.",
         ],
         pictures=[
-            picture(
-                lambda ax: figures.training_curves(histories, ax=ax),
+            training_picture(
+                histories,
                 "Loss per jet, on the jets that train and on the jets that stop the training. The "
                 "VAE's includes its KL.",
-                "Training and validation loss against epoch",
             )
         ],
     )
@@ -203,17 +192,13 @@ def _speed(outcome: Outcome) -> Section:
 
 
 def _top(outcome: Outcome) -> Section:
-    rows = [
-        [str(event["label"]), number(event["score"]), str(event["row"]), largest(event)]
-        for event in outcome.top
-    ]
     header = [
         "true class",
         "AE score",
         "row of the stream",
         "largest contributions (share of the score)",
     ]
-    return Section("The most anomalous jets", grids=[Grid(header, rows, text_columns=(0, 3))])
+    return Section("The most anomalous jets", grids=[top_grid(outcome.top, header)])
 
 
 def _origin(outcome: Outcome) -> list[tuple[str, str]]:

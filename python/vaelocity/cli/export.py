@@ -1,4 +1,4 @@
-"""`vaelocity export`: a model file as a C++ header that needs no library, or compiled for a GPU."""
+"""`vaelocity export`: a model file as a C++ header, an ONNX graph, or compiled for a GPU."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from vaelocity.bundle import write_atomically
 from vaelocity.cli import console, options
 from vaelocity.cli.console import CommandError
 from vaelocity.cli.export_cubin import Precision, Rows, write_cubin
+from vaelocity.cli.export_onnx import write_onnx, write_repository
 
 _GPU = "With --cubin"
 
@@ -25,13 +26,33 @@ def export(
         str | None,
         typer.Option("--cubin", metavar="ARCH", help="Compile for a GPU instead: sm_90."),
     ] = None,
+    onnx: Annotated[
+        Path | None,
+        typer.Option("--onnx", metavar="FILE.onnx", help="An ONNX graph, preprocessing to score."),
+    ] = None,
+    triton_repository: Annotated[
+        Path | None,
+        typer.Option(
+            "--triton-repository",
+            metavar="FOLDER",
+            help="A model repository of the NVIDIA Triton server, with such a graph.",
+        ),
+    ] = None,
+    threshold: Annotated[
+        str | None,
+        typer.Option(
+            "--threshold", help="Of --onnx and --triton-repository; default: the model's first."
+        ),
+    ] = None,
     kind: Annotated[
         str | None, typer.Option("--score-kind", help="The score; default: the file's own.")
     ] = None,
     namespace: Annotated[
         str | None,
         typer.Option(
-            "--namespace", help="Of the header, or prefix of the C names; default: the file's name."
+            "--namespace",
+            help="Of the header, prefix of the C names, or name of the served model; default: the "
+            "file's name.",
         ),
     ] = None,
     output_dir: Annotated[
@@ -45,7 +66,7 @@ def export(
     ] = Rows.float32,
     debug: options.Debug = False,
 ) -> None:
-    """Write a model as one self-contained C++17 header, or as C files with its GPU kernels.
+    """Write a model as one self-contained C++17 header, as ONNX, or as C files with GPU kernels.
 
     The header's scores are those of the library bit for bit when compiled with -ffp-contract=off;
     its function verify() replays the model's conformance rows. The header tells the flags.
@@ -53,9 +74,24 @@ def export(
     With --cubin: the kernels as .cubin files, and a .c and .h with the same kernels, the parameters
     and a launcher. To make and to build them takes neither a GPU nor a CUDA toolkit; to run them,
     the NVIDIA driver.
+
+    With --onnx: rows [n, d] to score [n] and, where there is a threshold, anomalous [n]; scores
+    agree with the library's up to float32 rounding.
     """
-    if (header is None) == (cubin is None):
-        raise CommandError("export: expected --header FILE.hpp or --cubin ARCH, one of them")
+    forms = (header, cubin, onnx, triton_repository)
+    if sum(form is not None for form in forms) != 1:
+        raise CommandError(
+            "export: expected --header FILE.hpp, --cubin ARCH, --onnx FILE.onnx or "
+            "--triton-repository FOLDER, one of them"
+        )
+    if threshold is not None and onnx is None and triton_repository is None:
+        raise CommandError("--threshold: only with --onnx or --triton-repository")
+    if onnx is not None:
+        write_onnx(bundle, onnx, kind, threshold)
+        return
+    if triton_repository is not None:
+        write_repository(bundle, triton_repository, namespace, kind, threshold)
+        return
     if header is None:
         assert cubin is not None
         write_cubin(bundle, cubin, output_dir, namespace, kind, precision, rows)

@@ -25,6 +25,8 @@ class ModelName(StrEnum):
 
     ae = "ae"
     vae = "vae"
+    denoising = "denoising"
+    sparse = "sparse"
 
 
 _MODEL, _TRAINING, _ROWS = "Model", "Training", "Rows and columns"
@@ -44,7 +46,8 @@ def fit(
             "--latent",
             min=1,
             rich_help_panel=_MODEL,
-            help="Latent dimensions; default: half the features, at most 16.",
+            help="Latent dimensions; default: half the features, at most 16; denoising 64, "
+            "sparse 128.",
         ),
     ] = None,
     hidden: Annotated[
@@ -69,6 +72,20 @@ def fit(
     beta: Annotated[
         float | None,
         typer.Option("--beta", min=0, rich_help_panel=_MODEL, help="VAE: weight of the KL; 1."),
+    ] = None,
+    level: Annotated[
+        float | None,
+        typer.Option(
+            "--level",
+            rich_help_panel=_MODEL,
+            help="Denoising: deviations of the noise added in training; 1.",
+        ),
+    ] = None,
+    penalty: Annotated[
+        float | None,
+        typer.Option(
+            "--penalty", min=0, rich_help_panel=_MODEL, help="Sparse: weight of the L1 norm; 0.1."
+        ),
     ] = None,
     score_kind: Annotated[
         str | None,
@@ -164,14 +181,19 @@ def fit(
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Train an autoencoder or a VAE on normal events and freeze it into one file.
+    """Train an autoencoder on normal events and freeze it into one file.
 
     Scaling is learned from the training rows and is part of the model. The threshold comes from
     held-out rows which neither trained the model nor stopped its training.
     """
     options.check_output(output)
-    if beta is not None and model is not ModelName.vae:
-        raise CommandError("--beta is for --model vae")
+    for name, value, its in (
+        ("beta", beta, ModelName.vae),
+        ("level", level, ModelName.denoising),
+        ("penalty", penalty, ModelName.sparse),
+    ):
+        if value is not None and model is not its:
+            raise CommandError(f"--{name} is for --model {its.value}")
     reading = options.Reading(key, file_format, header, delimiter)
     table = events.read(
         data, features=options.names(features), label=label, weight=weight, **reading.arguments()
@@ -179,11 +201,13 @@ def fit(
     rows = choose_rows(table, normal or [], drop_nan=drop_nan)
     plan = Plan(
         model=model.value,
-        latent=latent or default_latent(table.n_features),
+        latent=latent or default_latent(table.n_features, model),
         hidden=widths(hidden),
         activation=activation,
         batch_norm=batch_norm,
         beta=beta,
+        level=level,
+        penalty=penalty,
         kind=score_kind,
         epochs=epochs,
         batch_size=batch_size,
@@ -206,9 +230,11 @@ def fit(
         console.out().print(console.facts(_facts(trained, rows, separation)))
 
 
-def default_latent(n_features: int) -> int:
-    """16, but never more than half the features: a wider latent space would copy its input."""
-    return max(1, min(16, n_features // 2))
+def default_latent(n_features: int, model: ModelName = ModelName.ae) -> int:
+    """16, but never more than half the features: a wider latent space would copy its input. Noise
+    and a penalty forbid that, too: 64 and 128 then."""
+    wide = {ModelName.denoising: 64, ModelName.sparse: 128}
+    return wide.get(model) or max(1, min(16, n_features // 2))
 
 
 def widths(text: str) -> tuple[int, ...]:

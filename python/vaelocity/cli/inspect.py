@@ -57,7 +57,7 @@ def parameter_count(metadata: Mapping[str, Any], file: TensorFile) -> int:
     return sum(math.prod(file.shapes[name]) for name in names)
 
 
-def _network(metadata: Mapping[str, Any], file: TensorFile) -> str:
+def network_name(metadata: Mapping[str, Any], file: TensorFile) -> str:
     """The widths from the features to the reconstruction: 59-64-32-16-32-64-59."""
     widths = [len(metadata["features"])]
     for layer in metadata["encoder"]:
@@ -73,7 +73,7 @@ def _overview(path: Path, scorer: vaelocity.Scorer, file: TensorFile) -> list[tu
     latent = metadata["latent"]
     return [
         ("file", f"{path} ({path.stat().st_size:,} bytes, format {metadata['format']})"),
-        ("model", f"{metadata['module']['class']}, {_network(metadata, file)}"),
+        ("model", f"{metadata['module']['class']}, {network_name(metadata, file)}"),
         ("parameters", f"{parameter_count(metadata, file):,}"),
         ("features", f"{scorer.n_features}: {shorten(scorer.feature_names)}"),
         ("latent", f"{latent['size']} dimensions, {latent['kind']}"),
@@ -142,7 +142,7 @@ def _as_json(path: Path, scorer: vaelocity.Scorer, file: TensorFile) -> dict[str
         "kinds": list(scorer.kinds),
         "isa": scorer.isa,
         "parameters": parameter_count(metadata, file),
-        "network": _network(metadata, file),
+        "network": network_name(metadata, file),
         "thresholds": metadata.get("thresholds", []),
         "metadata": metadata,
     }

@@ -187,6 +187,8 @@ def train_models(sample: Sample, settings: Settings, folder: Path, seed: int) ->
             activation="relu",
             batch_norm=False,
             beta=None,
+            level=None,
+            penalty=None,
             kind=kind,
             epochs=settings.epochs,
             batch_size=settings.batch_size,

@@ -16,7 +16,7 @@ from vaelocity.cli.torch_threads import torch_threads, training_threads
 from vaelocity.threshold import LEAST_ABOVE, Threshold
 
 if TYPE_CHECKING:
-    from vaelocity.models import VAE, Autoencoder
+    from vaelocity.models.dense import DenseModel
 
 DEFAULT_FPR = 0.01
 
@@ -34,6 +34,8 @@ class Plan:
     activation: str
     batch_norm: bool
     beta: float | None
+    level: float | None
+    penalty: float | None
     kind: str | None
     epochs: int
     batch_size: int
@@ -97,13 +99,13 @@ class Trained:
     scorer: vaelocity.Scorer
 
 
-def build(plan: Plan, feature_names: list[str]) -> Autoencoder | VAE:
+def build(plan: Plan, feature_names: list[str]) -> DenseModel:
     """The untrained model."""
     try:
         import torch  # noqa: F401
     except ModuleNotFoundError as error:
         raise CommandError('training needs PyTorch: pip install "vaelocity[train]"') from error
-    from vaelocity.models import VAE, Autoencoder
+    from vaelocity import models
 
     arguments: dict[str, Any] = {
         "latent": plan.latent,
@@ -113,8 +115,17 @@ def build(plan: Plan, feature_names: list[str]) -> Autoencoder | VAE:
         "feature_names": feature_names,
     }
     if plan.model == "vae":
-        return VAE(len(feature_names), beta=1.0 if plan.beta is None else plan.beta, **arguments)
-    return Autoencoder(len(feature_names), **arguments)
+        beta = 1.0 if plan.beta is None else plan.beta
+        return models.VAE(len(feature_names), beta=beta, **arguments)
+    if plan.model == "denoising":
+        level = 1.0 if plan.level is None else plan.level
+        return models.DenoisingAutoencoder(len(feature_names), level=level, **arguments)
+    if plan.model == "sparse":
+        penalty = 0.1 if plan.penalty is None else plan.penalty
+        if arguments.pop("batch_norm"):
+            raise CommandError("--batch-norm is not for --model sparse")
+        return models.SparseAutoencoder(len(feature_names), penalty=penalty, **arguments)
+    return models.Autoencoder(len(feature_names), **arguments)
 
 
 def train(plan: Plan, table: events.Table, output: Path) -> Trained:
@@ -122,11 +133,12 @@ def train(plan: Plan, table: events.Table, output: Path) -> Trained:
     return train_parts(plan, split(table, plan), output)[1]
 
 
-def train_parts(plan: Plan, parts: Parts, output: Path) -> tuple[Autoencoder | VAE, Trained]:
+def train_parts(plan: Plan, parts: Parts, output: Path) -> tuple[DenseModel, Trained]:
     """The trained module, and the frozen model. Parts that are empty are not used."""
     model = build(plan, parts.training.feature_names)
-    if plan.kind is not None and plan.kind not in model.kinds:
-        raise CommandError(f"--score-kind {plan.kind}: this model has {', '.join(model.kinds)}")
+    kinds = model.frozen_kinds()
+    if plan.kind is not None and plan.kind not in kinds:
+        raise CommandError(f"--score-kind {plan.kind}: this model has {', '.join(kinds)}")
     start = time.perf_counter()
     _fit(model, plan, parts)
     seconds = time.perf_counter() - start
@@ -138,7 +150,7 @@ def train_parts(plan: Plan, parts: Parts, output: Path) -> tuple[Autoencoder | V
     return model, Trained(output, parts, model.history, seconds, threshold, scorer)
 
 
-def _fit(model: Autoencoder | VAE, plan: Plan, parts: Parts) -> None:
+def _fit(model: DenseModel, plan: Plan, parts: Parts) -> None:
     from vaelocity.train import TrainingDiverged
 
     stopping = parts.stopping if len(parts.stopping) else None
@@ -161,7 +173,7 @@ def _fit(model: Autoencoder | VAE, plan: Plan, parts: Parts) -> None:
 
 
 def freeze(
-    model: Autoencoder | VAE, output: Path, kind: str | None, held: events.Table, fpr: float
+    model: DenseModel, output: Path, kind: str | None, held: events.Table, fpr: float
 ) -> Threshold | None:
     """Save `model` with the threshold at `fpr` (0: none) and the histogram of the scores of `held`.
 

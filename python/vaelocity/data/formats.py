@@ -32,6 +32,7 @@ class Format:
 
 
 _CSV = tuple(kind + end for kind in (".csv", ".tsv") for end in ("", *_COMPRESSED))
+_IDX = tuple(kind + end for kind in (".idx", "-ubyte") for end in ("", ".gz"))
 FORMATS = (
     Format("npy", (".npy",), "numpy_files", "open_npy"),
     Format("npz", (".npz",), "numpy_files", "open_npz", ("key",)),
@@ -40,6 +41,7 @@ FORMATS = (
     Format("arrow", (".arrow", ".arrows", ".feather", ".ipc"), "arrow_files", "open_ipc"),
     Format("hdf5", (".h5", ".hdf5", ".hdf"), "hdf5_files", "open_hdf5", ("key",)),
     Format("root", (".root",), "root_files", "open_root", ("key",)),
+    Format("idx", _IDX, "idx_files", "open_idx"),
 )
 
 

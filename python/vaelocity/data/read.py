@@ -37,12 +37,13 @@ def read(
     """All rows of one file, of a glob, or of a list of files, in file order.
 
     path         files are recognised by suffix: npy npz csv tsv parquet arrow feather arrows h5
-                 hdf5 root; csv and tsv also compressed (gz, bz2, zst). A glob is sorted by name,
-                 with numbers by value (part-2 before part-10). All files need the same columns;
-                 their order may differ.
+                 hdf5 root idx; csv and tsv also compressed (gz, bz2, zst), idx gzipped. A glob is
+                 sorted by name, with numbers by value (part-2 before part-10). All files need the
+                 same columns; their order may differ.
     features     columns to take, in this order; default: all but label and weight
     label        column of labels: whole numbers are kept, text becomes codes into class_names
-                 (in alphabetical order). npz and HDF5: `y` beside `X` is read without asking
+                 (in alphabetical order). npz and HDF5: `y` beside `X` is read without asking; idx:
+                 `y` from *labels-idx1-ubyte beside *images-idx3-ubyte
     weight       column of weights; npz and HDF5: `weight` beside `X` is read without asking
     key          npz: array of rows (default `X`); HDF5: dataset or group; ROOT: tree
     n_rows       stop after so many rows
@@ -50,7 +51,7 @@ def read(
     header       csv: False if the first row is data (columns are then x0, x1, ...); True if it is
                  names although they look like numbers; default: names, and an error for numbers
     delimiter    csv: one character; default a comma, for tsv a tab
-    format       npy npz csv parquet arrow hdf5 root, where the suffix does not say
+    format       npy npz csv parquet arrow hdf5 root idx, where the suffix does not say
 
     Values become float32 here: float64 is rounded, integers beyond 2^24 may lose their last
     digits, bool is 0 and 1, missing numbers are NaN. NaN and infinities are kept: `Table.nan_rows`.

@@ -1,5 +1,7 @@
-"""A model file as source code: one C++ header with the weights inside, and no library."""
+"""A model file in other forms: a C++ header, an ONNX graph, a repository of the Triton server."""
 
 from vaelocity.export.header import cpp_header
+from vaelocity.export.onnx_graph import onnx_model
+from vaelocity.export.triton_repository import triton_repository
 
-__all__ = ["cpp_header"]
+__all__ = ["cpp_header", "onnx_model", "triton_repository"]

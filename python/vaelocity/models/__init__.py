@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from vaelocity.models.adversarial import AdversarialAutoencoder
 from vaelocity.models.autoencoder import Autoencoder
+from vaelocity.models.conv_vae import ConvVAE
 from vaelocity.models.denoising import DenoisingAutoencoder
 from vaelocity.models.diffusion import Diffusion
 from vaelocity.models.distill import Student, distill
 from vaelocity.models.ensemble import Ensemble
 from vaelocity.models.gan import GAN
+from vaelocity.models.image_diffusion import ImageDiffusion
+from vaelocity.models.image_gan import ImageGAN
 from vaelocity.models.load import load
 from vaelocity.models.masked import MaskedAutoencoder
 from vaelocity.models.sparse import SparseAutoencoder
@@ -26,9 +29,12 @@ __all__ = [
     "VAEGAN",
     "AdversarialAutoencoder",
     "Autoencoder",
+    "ConvVAE",
     "DenoisingAutoencoder",
     "Diffusion",
     "Ensemble",
+    "ImageDiffusion",
+    "ImageGAN",
     "MaskedAutoencoder",
     "SparseAutoencoder",
     "Student",

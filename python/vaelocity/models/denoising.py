@@ -48,7 +48,7 @@ class DenoisingAutoencoder(DenseModel):
         hidden: Sequence[int] = (128,),
         activation: str | None = "relu",
         corruption: str = "gaussian",
-        level: float = 0.3,
+        level: float = 1.0,
         draws: int = 8,
         batch_norm: bool = False,
         feature_names: Sequence[str] | None = None,

@@ -72,6 +72,9 @@ class Diffusion(Model):
         feature_names: of the columns; None gives x0, x1, ...
         network: a denoiser of your own, called as `Denoiser` is; None makes one of dense layers.
         estimator: an estimator of your own, [n, n_features] to logits [n, BINS].
+
+    `fit` draws the weights of those of your layers that have initialise(generator). Such a model
+    is saved only if it is a subclass whose arguments() make its networks again.
     """
 
     kinds = ("denoising", "diffusion_time")
@@ -100,13 +103,15 @@ class Diffusion(Model):
         self.label_dropout = share(label_dropout, "label_dropout")
         self.ema = share(ema, "ema")
         self.register_buffer("alpha_bar", cosine_schedule(self.steps), persistent=False)
-        self.network = network or Denoiser(
-            n_features, self.hidden, self.activation, self.steps, self.n_classes
-        )
-        widths = [n_features, *self.hidden, BINS]
-        self.estimator = estimator or Network(widths, self.activation, batch_norm=False)
         own = network is not None or estimator is not None
         self.own_networks = own and type(self) is Diffusion
+        if network is None:
+            arguments = (self.hidden, self.activation, self.steps, self.n_classes)
+            network = Denoiser(n_features, *arguments)
+        if estimator is None:
+            widths = [n_features, *self.hidden, BINS]
+            estimator = Network(widths, self.activation, batch_norm=False)
+        self.network, self.estimator = network, estimator
         self.mean_network = WeightAverage(self.network, self.ema)
         self.mean_estimator = WeightAverage(self.estimator, self.ema)
         self.initialise(0)

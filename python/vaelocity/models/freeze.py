@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from vaelocity import _core
 from vaelocity.bundle import bundle_bytes, write_atomically
+from vaelocity.edge_rows import edge_rows
 from vaelocity.histogram import ScoreHistogram
 from vaelocity.models.dense import DenseModel
 from vaelocity.models.file_parts import Tensors, put_module, put_parts, put_state
@@ -39,7 +40,9 @@ def freeze(
     """
     metadata, tensors = describe(model, kind, thresholds)
     data_rows = _examples(model) if conformance is None else conformance
-    rows = np.concatenate([data_rows, edge_rows(tensors)])
+    rows = np.concatenate(
+        [data_rows, edge_rows(tensors["preprocess.0.mean"], tensors["preprocess.0.scale"])]
+    )
     draft = bundle_bytes(metadata, tensors)
     tensors["conformance.rows"] = rows
     kinds = model.frozen_kinds()
@@ -107,33 +110,6 @@ def _examples(model: DenseModel) -> Floats:
     rows: Floats = model.examples.cpu().numpy()
     _, first = np.unique(rows, axis=0, return_index=True)
     return rows[np.sort(first)]
-
-
-def edge_rows(tensors: Tensors) -> Floats:
-    """Rows at the edges: zeros, the mean and one deviation around it, huge and tiny numbers, a
-    NaN, infinities. float32 [11, n_features]."""
-    mean, scale = tensors["preprocess.0.mean"], tensors["preprocess.0.scale"]
-    d = len(mean)
-    alternating = np.where(np.arange(d) % 2 == 0, 1, -1).astype(np.float32)
-    largest = np.finfo(np.float32).max
-    with np.errstate(over="ignore"):
-        rows = np.stack(
-            [
-                np.zeros(d, np.float32),
-                mean,
-                np.clip(mean + scale, -largest, largest),
-                np.clip(mean - alternating * scale, -largest, largest),
-                np.full(d, 1e30, np.float32),
-                alternating * np.float32(-1e30),
-                alternating * largest,
-                alternating * np.float32(1e-40),
-                *np.tile(mean, (3, 1)),
-            ]
-        ).astype(np.float32)
-    rows[-3, d // 2] = np.nan
-    rows[-2, 0] = np.inf
-    rows[-1, d - 1] = -np.inf
-    return rows
 
 
 def _check_agreement(model: DenseModel, kind: str, rows: Floats, scores: Floats) -> None:

@@ -56,7 +56,8 @@ class GAN(Model):
         feature_names: of the columns; None gives x0, x1, ...
         generator, discriminator, encoder: networks of your own, called as network(input, label):
             [n, latent] to [n, n_features], [n, n_features] to [n, 1], [n, n_features] to
-            [n, latent]; None makes them of dense layers.
+            [n, latent]; None makes them of dense layers. See `Diffusion` for what `fit` and `save`
+            do with them.
     """
 
     kinds = ("reconstruction", "discriminator")
@@ -89,18 +90,21 @@ class GAN(Model):
         self.spectral_norm = bool(spectral_norm)
         self.n_classes = count(n_classes, "n_classes")
         self.ema = share(ema, "ema")
-        self.generator = generator or self._dense(self.latent, n_features)
-        self.discriminator = discriminator or self._dense(n_features, 1)
-        if self.spectral_norm:
-            normalise(self.discriminator)
-        self.encoder = encoder or self._dense(n_features, self.latent)
         own = not (generator is discriminator is encoder is None)
         self.own_networks = own and type(self) is GAN
+        self.generator = self._network(generator, self.latent, n_features)
+        self.discriminator = self._network(discriminator, n_features, 1)
+        if self.spectral_norm:
+            normalise(self.discriminator)
+        self.encoder = self._network(encoder, n_features, self.latent)
         self.mean_generator = WeightAverage(self.generator, self.ema)
         self.initialise(0)
         self.initialised = False
 
-    def _dense(self, n_in: int, n_out: int) -> LabelledNetwork:
+    def _network(self, own: nn.Module | None, n_in: int, n_out: int) -> nn.Module:
+        """The caller's own, or one of dense layers."""
+        if own is not None:
+            return own
         return LabelledNetwork([n_in, *self.hidden, n_out], self.activation, self.n_classes)
 
     def arguments(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vaelocity import ops
 from vaelocity.models.base import Floats, Model, nan_unless, positive, saturated
+from vaelocity.models.interpolation import PATHS
 from vaelocity.models.rows import Rows, as_rows, finite_rows
 
 
@@ -85,23 +86,34 @@ class LatentModel(Model):
 
         return self._batched(reconstruct, as_rows(X, self.n_features, "X"))
 
-    def interpolate(self, a: Rows, b: Rows, steps: int = 10) -> Floats:
-        """Rows on the way from a to b, straight in the latent space: reconstruct(a) first,
-        reconstruct(b) last.
+    def interpolate(self, a: Rows, b: Rows, steps: int = 10, path: str = "linear") -> Floats:
+        """Rows on the way from a to b in the latent space: reconstruct(a) first, reconstruct(b)
+        last.
 
         Args:
             a, b: one row [n_features] each, or as many rows each [n, n_features].
             steps: rows on the way, both ends among them; at least 2.
+            path: linear; or spherical, along the arc between the two points as seen from 0, which
+                stays where a normal prior has its mass (White, arXiv:1609.04468).
 
         Returns:
             float32 [steps, n_features], or [n, steps, n_features].
         """
         if steps < 2:
             raise ValueError(f"steps: expected at least 2, got {steps}")
+        if path not in PATHS:
+            raise ValueError(f"path: expected one of {', '.join(PATHS)}, got {path!r}")
         if a.shape != b.shape or a.ndim not in (1, 2):
             raise ValueError(f"a, b: expected two of one shape, got {a.shape} and {b.shape}")
         ends = [self.encode(row.reshape(-1, a.shape[-1])) for row in (a, b)]
-        t = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
-        z = (1 - t) * ends[0][:, None, :] + t * ends[1][:, None, :]
+        z = PATHS[path](ends[0], ends[1], np.linspace(0, 1, steps))
         rows = self.decode(z.reshape(-1, self.latent))
         return rows.reshape((*a.shape[:-1], steps, self.n_features))
+
+    def attribute(self, with_it: Rows, without: Rows) -> Floats:
+        """The direction of an attribute in the latent space, float32 [latent]: the mean code of the
+        rows that have it, less that of the rows that have not. decode(encode(X) + direction) gives
+        it to X (Radford et al., arXiv:1511.06434, section 6.3.2)."""
+        means = [self.encode(rows).mean(axis=0, dtype=np.float64) for rows in (with_it, without)]
+        direction: Floats = (means[0] - means[1]).astype(np.float32)
+        return direction

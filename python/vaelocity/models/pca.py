@@ -56,4 +56,5 @@ def _components(x: Tensor, weight: Tensor | None) -> Tensor:
     weighted = x if weight is None else x * weight.double()[:, None]
     vectors = torch.linalg.eigh(weighted.T @ x / len(x)).eigenvectors.flip(1)
     largest = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))
-    return vectors * largest.sign()
+    found: Tensor = vectors * largest.sign()
+    return found

@@ -29,7 +29,9 @@ class PosteriorCollapse(UserWarning):
 
 def kl_per_dimension(model: VAE, X: Rows) -> Floats:
     """The mean over rows X [n, n_features] of every latent unit's KL in nats: float32 [latent]."""
-    return _posteriors(model, X, kl_terms).mean(axis=0, dtype=np.float64).astype(np.float32)
+    mean = _posteriors(model, X, kl_terms).mean(axis=0, dtype=np.float64)
+    found: Floats = mean.astype(np.float32)
+    return found
 
 
 def active_units(model: VAE, X: Rows, least: float = ACTIVE) -> npt.NDArray[np.bool_]:
@@ -62,7 +64,9 @@ def importance_weighted_bound(model: VAE, X: Rows, k: int = 64, seed: int = 0) -
     rng = ops.Rng(seed, device=model.scaler.mean.device)
     with model._evaluating(), torch.inference_mode():
         step = max(1, _ROWS // k)
-        parts = [_bound(model, part.to(rng.device), k, rng).cpu() for part in rows.split(step)]
+        parts = [
+            _bound(model, part.to(rng.device), k, rng).cpu() for part in torch.split(rows, step)
+        ]
         found: Floats = nan_unless(finite_rows(rows), torch.cat(parts)).numpy()
     return found
 

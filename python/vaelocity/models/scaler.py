@@ -86,7 +86,7 @@ def _weighted_sum(x: Tensor, weight: Tensor | None, term: Callable[[Tensor], Ten
 def _range(x: Tensor) -> tuple[Tensor, Tensor]:
     """The least and the largest value of every feature that is not NaN; 0 where all are."""
     lowest, highest = (x.new_full((x.shape[1],), sign * torch.inf) for sign in (1, -1))
-    for part in x.split(_chunk_rows(x)):
+    for part in torch.split(x, _chunk_rows(x)):
         missing = torch.isnan(part)
         lowest = torch.minimum(lowest, torch.where(missing, torch.inf, part).amin(dim=0))
         highest = torch.maximum(highest, torch.where(missing, -torch.inf, part).amax(dim=0))

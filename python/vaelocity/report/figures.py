@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -18,7 +19,35 @@ from vaelocity.report.metrics import Scores, auc, roc
 # normal class, which every other class is compared with.
 NORMAL_COLOUR = "#6b6b6b"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_TSNE_POINTS = 2000
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1.5, 1, 1.5)))
+
+
+@contextmanager
+def style(name: str | None) -> Iterator[None]:
+    """Figures drawn inside have the style of an experiment, as mplhep knows it: CMS, ATLAS, ...
+
+    Sizes of text are kept: those of mplhep are for slides. None changes nothing.
+    Raises ImportError without mplhep, ValueError for a name it does not know.
+    """
+    if name is None:
+        yield
+        return
+    try:
+        import mplhep
+    except ImportError as error:
+        raise ImportError("style: it needs mplhep: pip install mplhep") from error
+    known = getattr(mplhep.style, name, None)
+    if not isinstance(known, dict):
+        raise ValueError(f"style: mplhep has no style {name!r}")
+    kept = {key: value for key, value in known.items() if not _is_size(key)}
+    with plt.rc_context(kept):
+        yield
+
+
+def _is_size(key: str) -> bool:
+    """Whether a setting of matplotlib is a size of text or of a figure."""
+    return key.endswith(("size", "pad")) or key.startswith("figure.")
 
 
 def colour_of(index: int) -> str:
@@ -115,7 +144,8 @@ def roc_curves(
         title=title,
     )
     ax.grid(alpha=0.25, which="both", linewidth=0.5)
-    ax.legend(frameon=False, loc="upper left")
+    few = len(anomalous) <= 4
+    ax.legend(frameon=not few, loc="upper left" if few else "best", fontsize=None if few else 8)
     return ax
 
 
@@ -126,6 +156,7 @@ def latent_space(
     *,
     normal: int = 0,
     most: int = 1500,
+    projection: str = "pca",
     ax: Axes | None = None,
 ) -> Axes:
     """Latent codes [n, latent] in two dimensions, coloured by class.
@@ -133,10 +164,23 @@ def latent_space(
     More than two latent dimensions are projected on the first two principal axes of the normal
     class (labels == normal); the labels of the axes say how much of its variance they hold. At most
     `most` events of a class are drawn, the first ones, in an order that hides no class below
-    another.
+    another. projection="tsne" draws the t-SNE map [1] of these events instead: neighbours stay
+    together, distances and sizes mean nothing.
+
+    At most 2,000 events are drawn then, since it takes long.
+
+    [1] L. van der Maaten, G. Hinton, J. Mach. Learn. Res. 9 (2008) 2579.
     """
     ax = _axes(ax)
+    if projection not in ("pca", "tsne"):
+        raise ValueError(f"projection: expected 'pca' or 'tsne', got {projection!r}")
+    if projection == "tsne" and codes.ndim == 2 and codes.shape[1] > 2:
+        most = min(most, _TSNE_POINTS // len(class_names))
+        few = np.concatenate([np.flatnonzero(labels == k)[:most] for k in np.unique(labels)])
+        codes, labels = _tsne(codes[few]), labels[few]
     points, xlabel, ylabel = _two_dimensions(codes, labels == normal)
+    if projection == "tsne":
+        xlabel, ylabel = "t-SNE 1 (no scale)", "t-SNE 2 (no scale)"
     order = [normal, *(k for k in range(len(class_names)) if k != normal)]
     colours = [NORMAL_COLOUR, *map(colour_of, range(len(order) - 1))]
     drawn = np.concatenate([np.flatnonzero(labels == k)[:most] for k in order])
@@ -153,6 +197,17 @@ def latent_space(
     dots = [Line2D([], [], marker="o", linestyle="", markersize=5, color=c) for c in colours]
     ax.legend(dots, [class_names[k] for k in order], frameon=False)
     return ax
+
+
+def _tsne(codes: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
+
+    tsne = TSNE(init="pca", perplexity=min(30.0, (len(codes) - 1) / 3), random_state=0)
+    # One thread: for so few points more only wait for each other.
+    with threadpool_limits(1):
+        found: npt.NDArray[np.floating[Any]] = tsne.fit_transform(codes)
+    return found
 
 
 def _two_dimensions(

@@ -6,10 +6,15 @@ Everywhere: higher is more anomalous, `normal` and `anomalous` are scores, float
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from vaelocity.intervals import clopper_pearson
+from vaelocity.threshold import Threshold, events_needed, threshold_for
 
 Scores = npt.NDArray[np.floating[Any]]
 
@@ -52,6 +57,44 @@ def efficiency(normal: Scores, anomalous: Scores, fpr: float) -> Estimate:
     cut = np.sort(normal)[n - passing - 1]
     value = float(np.count_nonzero(anomalous > cut)) / m
     return Estimate(value, math.sqrt(value * (1 - value) / m))
+
+
+@dataclass(frozen=True)
+class WorkingPoint:
+    """A cut at a false-positive rate, and what it keeps of each class.
+
+    threshold   found on the normal scores as every threshold is, with the interval of its true
+                false-positive rate; None where there are too few of them for it
+    efficiency  class to (value, low, high): part above the cut with its 95 % Clopper-Pearson
+                interval at this cut; the uncertainty of the cut itself is that of the threshold
+    needed      normal events that the rate takes
+    """
+
+    fpr: float
+    threshold: Threshold | None
+    efficiency: dict[str, tuple[float, float, float]]
+    needed: int
+
+
+def working_point(normal: Scores, anomalous: Mapping[str, Scores], fpr: float) -> WorkingPoint:
+    """The cut that at most `fpr` of the normal events exceed; nothing is extrapolated.
+
+    Needs SciPy. Raises ValueError for scores that are NaN, and an fpr that is no part.
+    """
+    for scores in (normal, *anomalous.values()):
+        _sizes(normal, scores)
+    needed = events_needed(fpr)
+    if len(normal) < needed:
+        return WorkingPoint(fpr, None, {}, needed)
+    threshold = threshold_for(normal, fpr=fpr, not_finite="count")
+    kept = {name: passing(scores, threshold.value) for name, scores in anomalous.items()}
+    return WorkingPoint(fpr, threshold, kept, needed)
+
+
+def passing(scores: Scores, cut: float) -> tuple[float, float, float]:
+    """Part of the scores above the cut, and its 95 % Clopper-Pearson interval."""
+    count = int(np.count_nonzero(scores > cut))
+    return count / len(scores), *clopper_pearson(count, len(scores))
 
 
 def roc(normal: Scores, anomalous: Scores) -> tuple[Scores, Scores]:

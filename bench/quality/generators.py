@@ -1,0 +1,91 @@
+"""The models that make digits, in their one configuration each, and what was made."""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from digits import Digits, Floats, Labels
+
+from vaelocity.models.conv_vae import ConvVAE
+from vaelocity.models.image_diffusion import ImageDiffusion
+from vaelocity.models.image_gan import ImageGAN
+
+CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """make() is the model, `fit` what it is trained with, sample(model, n, label) float32 [n, 784]
+    in the units of the pixels; conditional: whether it takes labels."""
+
+    make: Callable[[], Any]
+    fit: dict[str, Any]
+    sample: Callable[[Any, int, Labels], Floats]
+    conditional: bool
+
+
+RECIPES = {
+    "ConvVAE": Recipe(
+        ConvVAE,
+        {"epochs": 10, "batch_size": 128, "lr": 1e-3, "schedule": "cosine"},
+        lambda model, n, label: model.sample(n, seed=1),
+        conditional=False,
+    ),
+    "ImageGAN": Recipe(
+        lambda: ImageGAN(n_classes=CLASSES),
+        {"epochs": 5, "batch_size": 128, "lr": 5e-4, "schedule": "cosine"},
+        lambda model, n, label: model.sample(n, seed=1, label=label),
+        conditional=True,
+    ),
+    "ImageDiffusion": Recipe(
+        lambda: ImageDiffusion(n_classes=CLASSES),
+        {"epochs": 6, "batch_size": 128, "lr": 2e-3, "schedule": "cosine"},
+        lambda model, n, label: model.sample(n, seed=1, label=label, steps=25, guidance=1.5),
+        conditional=True,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """wall_s, cpu_s: seconds of the training, CPU seconds of this process; of the run that did
+    it, where the checkpoint was there already."""
+
+    model: Any
+    wall_s: float
+    cpu_s: float
+    history: dict[str, list[float]]
+
+
+def trained(name: str, digits: Digits, seed: int, folder: Path) -> Trained:
+    """The model of that name, from its checkpoint in `folder` if it was trained before."""
+    recipe = RECIPES[name]
+    model = recipe.make()
+    checkpoint = folder / f"{name}-{seed}.checkpoint"
+    clock = checkpoint.with_suffix(".json")
+    start, before = time.perf_counter(), _cpu_seconds()
+    labels = {"label": digits.label} if recipe.conditional else {}
+    model.fit(digits.x, seed=seed, checkpoint=checkpoint, **recipe.fit, **labels)
+    taken = {"wall_s": time.perf_counter() - start, "cpu_s": _cpu_seconds() - before}
+    if clock.exists():
+        taken = json.loads(clock.read_text())
+    clock.write_text(json.dumps(taken))
+    return Trained(model, history=model.history, **taken)
+
+
+def samples(name: str, model: Any, n: int) -> tuple[Floats, Labels]:
+    """n digits with pixels from 0 to 1, and the label that each was asked for: in turn."""
+    label = np.arange(n) % CLASSES
+    return RECIPES[name].sample(model, n, label).clip(0, 1), label
+
+
+def _cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime

@@ -1,0 +1,42 @@
+"""The latency of one row through the C ABI: latency.cpp, compiled here against the package."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+SECONDS = 300
+
+
+def measure(path: Path, kind: str, calls: int) -> dict[str, Any]:
+    """What latency.cpp prints, nanoseconds by case; {"why": ...} where it could not be built.
+
+    Raises ValueError with its message where the program ends with an error.
+    """
+    compiler = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
+    if compiler is None:
+        return {"why": "no C++ compiler found"}
+    with as_file(files("vaelocity")) as package, tempfile.TemporaryDirectory() as folder:
+        program = Path(folder, "latency")
+        source = package / "benchmark" / "latency.cpp"
+        flags = ["-O2", "-std=c++17", f"-I{package / 'include'}"]
+        library = package / "lib" / "libvaelocity.a"
+        built = subprocess.run(
+            [compiler, *flags, str(source), str(library), "-o", str(program)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if built.returncode:
+            return {"why": f"{compiler}: {built.stderr.strip().splitlines()[-1]}"}
+        done = subprocess.run(
+            [str(program), str(path), str(calls), kind],
+            capture_output=True, text=True, check=False, timeout=SECONDS,
+        )  # fmt: skip
+    if done.returncode:
+        raise ValueError(f"latency: {done.stderr.strip()}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found

@@ -1,0 +1,82 @@
+"""The score as a torch module, for the peers that are torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vaelocity.frozen import Dense, Network
+
+
+class ScoreModule(nn.Module):
+    """rows float32 [n, n_features] -> score [n], as one would write it by hand."""
+
+    mean: Tensor
+    inverse_scale: Tensor
+
+    def __init__(self, network: Network, inplace: bool = False) -> None:
+        super().__init__()
+        encoder = [*network.encoder]
+        if network.gaussian and network.kind in ("reconstruction", "mu2"):
+            encoder[-1] = _mu_alone(encoder[-1])
+        self.encoder = _sequential(encoder, inplace)
+        self.decoder = _sequential(network.decoder if network.decodes else (), inplace)
+        self.register_buffer("mean", torch.from_numpy(network.mean))
+        self.register_buffer("inverse_scale", torch.from_numpy(network.inverse_scale))
+        self.kind, self.beta, self.inplace = network.kind, network.beta, inplace
+        self.eval()
+
+    def forward(self, rows: Tensor) -> Tensor:
+        if self.inplace:
+            x = (rows - self.mean).mul_(self.inverse_scale)
+        else:
+            x = (rows - self.mean) * self.inverse_scale
+        z: Tensor = self.encoder(x)
+        if self.kind == "reconstruction":
+            return self._reconstruction(x, z)
+        if self.kind == "mu2":
+            return z.square().sum(1)
+        mu, logvar = z.chunk(2, 1)
+        if self.kind == "rz":
+            return (mu.square() * torch.exp(-logvar)).sum(1)
+        kl = 0.5 * (mu.square() + torch.expm1(logvar) - logvar).sum(1)
+        return kl if self.kind == "kl" else self._reconstruction(x, mu) + self.beta * kl
+
+    def _reconstruction(self, x: Tensor, z: Tensor) -> Tensor:
+        y: Tensor = self.decoder(z)
+        if self.inplace:
+            return y.sub_(x).square_().sum(1).mul_(0.5)
+        return 0.5 * (y - x).square().sum(1)
+
+
+def _mu_alone(layer: Dense) -> Dense:
+    """The half of the last encoder layer that gives mu."""
+    n = len(layer.bias) // 2
+    return Dense(layer.weight[:n], layer.bias[:n], layer.activation, layer.slope)
+
+
+def _sequential(layers: Sequence[Dense], inplace: bool) -> nn.Sequential:
+    modules: list[nn.Module] = []
+    for layer in layers:
+        linear = nn.Linear(layer.weight.shape[1], layer.weight.shape[0])
+        weight, bias = torch.tensor(layer.weight), torch.tensor(layer.bias)
+        linear.load_state_dict({"weight": weight, "bias": bias})
+        modules.append(linear)
+        if layer.activation != "identity":
+            modules.append(_activation(layer, inplace))
+    return nn.Sequential(*modules)
+
+
+def _activation(layer: Dense, inplace: bool) -> nn.Module:
+    made: dict[str, Callable[[], nn.Module]] = {
+        "tanh": nn.Tanh,
+        "sigmoid": nn.Sigmoid,
+        "gelu": nn.GELU,
+        "relu": lambda: nn.ReLU(inplace),
+        "elu": lambda: nn.ELU(inplace=inplace),
+        "silu": lambda: nn.SiLU(inplace),
+        "leaky_relu": lambda: nn.LeakyReLU(layer.slope, inplace),
+    }
+    return made[layer.activation]()

@@ -1,0 +1,210 @@
+"""`vaelocity.freeze`: any torch module made of layers that a .vael file has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from vaelocity.importing.chain import Chain, UnsupportedNode, chain
+from vaelocity.importing.network import Network, autoencoder, vae
+from vaelocity.importing.torch_nodes import NODES
+from vaelocity.importing.write import example_rows, write_network
+
+if TYPE_CHECKING:
+    from vaelocity.scorer import Scorer
+    from vaelocity.threshold import Threshold
+
+
+def freeze(
+    module: torch.nn.Module,
+    example: Any,
+    path: str | os.PathLike[str],
+    *,
+    mean: npt.ArrayLike | None = None,
+    scale: npt.ArrayLike | None = None,
+    kind: str | None = None,
+    beta: float = 1.0,
+    feature_names: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    thresholds: Callable[[Scorer], Sequence[Threshold]] | None = None,
+) -> Scorer:
+    """Freeze a trained torch module into a .vael file and load it.
+
+    The module is read through torch.export in eval mode. It maps rows [n, d] to their
+    reconstruction, or a VAE to (reconstruction, mu, logvar); the score is
+    1/2 ||module(x') - x'||^2 of x' = (x - mean) / scale, a VAE's at z = mu. Linear, batch norm,
+    dropout, flatten, constants added and multiplied, split and slice of columns, random noise, and
+    the activations of the file (relu, leaky_relu, tanh, sigmoid, elu, silu, gelu) are supported;
+    what is linear is folded together in float64.
+
+    Args:
+        module: left in the mode it was in.
+        example: float [n, d], finite, in the units of the features, the more the better: the
+            scores are compared on them, they become the file's conformance rows and its reference
+            for `drift` and `explain`.
+        path: the file; nothing is written if anything is wrong.
+        mean, scale: [d], what was done to rows before the module saw them; None: nothing.
+        kind: the file's score: reconstruction (None), and for a VAE kl, mu2, rz, elbo.
+        beta: of the score elbo.
+        feature_names: of the columns; None gives x0, x1, ...
+        outputs: what the module returns, in order, of "reconstruction", "mu", "logvar" and
+            "ignore"; None: the first one, or all three.
+        thresholds: of the scorer of the new file, for instance
+            lambda s: [s.threshold_for(held_out, fpr=0.01)].
+
+    Raises:
+        UnsupportedNode (a ValueError): a node that the file has no step for; it is named.
+        TypeError, ValueError: another argument that is wrong, or scores that do not agree with the
+            module's to 1e-5.
+    """
+    if not isinstance(module, torch.nn.Module):
+        raise TypeError(f"module: expected a torch.nn.Module, got {type(module).__name__}")
+    rows = example_rows(example)
+    training = {part: part.training for part in module.modules()}
+    try:
+        module.eval()
+        found = _network(module, rows, outputs)
+        at = 0 if outputs is None else list(outputs).index("reconstruction")
+
+        def original(x: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+            return _reconstruct(module, x, at)
+
+        return write_network(
+            found,
+            path,
+            rows,
+            original,
+            f"torch module {type(module).__name__}",
+            mean=mean,
+            scale=scale,
+            kind=kind,
+            beta=beta,
+            feature_names=feature_names,
+            thresholds=thresholds,
+        )
+    finally:
+        for part, mode in training.items():
+            part.training = mode
+
+
+def _network(
+    module: torch.nn.Module, rows: npt.NDArray[np.float32], outputs: Sequence[str] | None
+) -> Network:
+    values = _results(module, rows)
+    if outputs is None:
+        outputs = ("reconstruction", "mu", "logvar")[: 3 if len(values) == 3 else 1]
+        if len(values) not in (1, 3):
+            raise ValueError(
+                f"outputs: the module returns {len(values)} tensors; say which they are, "
+                'for instance ("reconstruction", "mu", "logvar")'
+            )
+    known = {"reconstruction", "mu", "logvar", "ignore"}
+    if len(outputs) != len(values) or not set(outputs) <= known or "reconstruction" not in outputs:
+        raise ValueError(
+            f"outputs: expected {len(values)} of {', '.join(sorted(known))}, reconstruction among "
+            f"them, got {list(outputs)}"
+        )
+    named = {
+        name: chain(value, f"output {name}")
+        for name, value in zip(outputs, values, strict=True)
+        if name != "ignore"
+    }
+    if "mu" in named and "logvar" in named:
+        return vae(named["reconstruction"], named["mu"], named["logvar"], rows.shape[1])
+    return autoencoder(named["reconstruction"], rows.shape[1])
+
+
+def _results(module: torch.nn.Module, rows: npt.NDArray[np.float32]) -> list[Any]:
+    """The values of the graph's outputs."""
+    parameter = next(iter(module.parameters()), None)
+    device = torch.device("cpu") if parameter is None else parameter.device
+    # At least two rows: torch.export takes a dimension of 1 for a constant.
+    sample = torch.from_numpy(np.resize(rows, (2, rows.shape[1]))).to(device)
+    with torch.no_grad():
+        program = torch.export.export(module, (sample,), strict=False)
+    state = {**program.state_dict, **program.constants}
+    signature = program.graph_signature
+    stored = {
+        **signature.inputs_to_parameters,
+        **signature.inputs_to_buffers,
+        **signature.inputs_to_lifted_tensor_constants,
+    }
+    values: dict[str, Any] = {}
+    for node in program.graph.nodes:
+        if node.op == "placeholder":
+            if node.name in stored:
+                values[node.name] = state[stored[node.name]].detach().cpu().double().numpy()
+            else:
+                values[node.name] = Chain((), rows.shape[1])
+        elif node.op == "call_function":
+            values[node.name] = _called(node, values)
+        elif node.op == "output":
+            return [_value(each, values) for each in node.args[0]]
+    raise ValueError("module: its graph has no output")
+
+
+def _called(node: Any, values: dict[str, Any]) -> Any:
+    operator = str(node.target)
+    name = operator.rpartition(".")[0] if operator.startswith("aten.") else operator
+    where = f"{node.name} ({operator})" + _place(node)
+    args = [_value(each, values) for each in node.args]
+    if name not in NODES:
+        if operator.startswith("aten._assert") or operator.startswith("aten.sym_size"):
+            return None
+        raise UnsupportedNode(f"{where}: no step of a .vael file does this")
+    extra = {key: node.kwargs[key] for key in ("alpha", "approximate") if key in node.kwargs}
+    if name == "aten.div" and node.kwargs.get("rounding_mode"):
+        raise UnsupportedNode(f"{where}: a division that rounds")
+    try:
+        return NODES[name](where, [*args, *extra.values()])
+    except UnsupportedNode:
+        raise
+    except ValueError as error:
+        raise UnsupportedNode(f"{where}: {error}") from None
+
+
+def _value(argument: Any, values: dict[str, Any]) -> Any:
+    if isinstance(argument, torch.fx.Node):
+        return values[argument.name]
+    if isinstance(argument, (list, tuple)):
+        return [_value(each, values) for each in argument]
+    return argument
+
+
+def _place(node: Any) -> str:
+    """Where in the module: " in encoder.2"."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    path = stack[-1][0] if stack else ""
+    return f" in {path}" if path else ""
+
+
+@torch.no_grad()
+def _reconstruct(module: torch.nn.Module, x: npt.NDArray[np.float32], at: int) -> npt.NDArray[Any]:
+    """The module's reconstruction of standardised rows, without noise."""
+    parameter = next(iter(module.parameters()), None)
+    device = torch.device("cpu") if parameter is None else parameter.device
+    with _NoNoise():
+        result = module(torch.from_numpy(x).to(device))
+    y = result if isinstance(result, torch.Tensor) else list(_fields(result))[at]
+    found: npt.NDArray[Any] = y.cpu().numpy()
+    return found
+
+
+def _fields(result: Any) -> Any:
+    return result.values() if hasattr(result, "values") else result
+
+
+class _NoNoise(torch.overrides.TorchFunctionMode):
+    """Random numbers are zero: a VAE is compared at z = mu."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        name = getattr(func, "__name__", "")
+        if name in ("randn_like", "randn", "normal", "normal_"):
+            result.zero_()
+        return result

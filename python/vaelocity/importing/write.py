@@ -1,0 +1,201 @@
+"""A network of another package into a .vael file, after its scores have been compared."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vaelocity import _core
+from vaelocity.bundle import bundle_bytes, write_atomically
+from vaelocity.bundle_parts import put_reference
+from vaelocity.drift import Reference
+from vaelocity.edge_rows import edge_rows
+from vaelocity.importing.network import Layer, Network
+from vaelocity.scorer import Scorer, load
+from vaelocity.structure import GAUSSIAN_KINDS, POINT_KINDS
+from vaelocity.threshold import Threshold
+
+Floats = npt.NDArray[np.float32]
+Reconstruct = Callable[[Floats], npt.NDArray[Any]]
+
+_CONFORMANCE = 32
+"""Rows of the example that the file keeps and promises scores for."""
+
+_COMPARED = 4096
+"""Rows of the example whose scores are compared with the original's."""
+
+
+def write_network(
+    network: Network,
+    path: str | os.PathLike[str],
+    example: Floats,
+    original: Reconstruct,
+    source: str,
+    *,
+    mean: npt.ArrayLike | None = None,
+    scale: npt.ArrayLike | None = None,
+    kind: str | None = None,
+    beta: float = 1.0,
+    feature_names: Sequence[str] | None = None,
+    thresholds: Callable[[Scorer], Sequence[Threshold]] | None = None,
+    usual: bool = True,
+) -> Scorer:
+    """Write the file and load it.
+
+    Args:
+        example: float32 [n, d], finite, in the units of the features: rows to compare scores with,
+            to keep as conformance rows and to take the reference of `drift` and `explain` from.
+        usual: whether the example is of usual events; made-up rows are no reference.
+        original: standardised rows [n, d] to their reconstruction by the original.
+        source: what it was, for the file's provenance.
+        mean, scale: [d], of the standardisation x' = (x - mean) / scale; None leaves rows as
+            they are.
+        kind: the file's score; None is "reconstruction".
+        thresholds: of the scorer of the file, to be stored in it.
+
+    Raises:
+        ValueError: an argument that is wrong, or reconstruction scores that differ from the
+            original's by more than 1e-5 of the score plus 1e-6 ||x'||^2; nothing is written then.
+    """
+    d = network.n_features
+    rows = example_rows(example, d)
+    names = [f"x{j}" for j in range(d)] if feature_names is None else list(feature_names)
+    if len(names) != d or len(set(names)) != d:
+        raise ValueError(f"feature_names: expected {d} different names, got {names}")
+    kinds = GAUSSIAN_KINDS if network.latent_kind == "gaussian" else POINT_KINDS
+    kind = "reconstruction" if kind is None else kind
+    if kind not in kinds:
+        raise ValueError(f"kind: expected one of {', '.join(kinds)}, got {kind!r}")
+    tensors: dict[str, npt.NDArray[Any]] = {
+        "preprocess.0.mean": _column(mean, 0.0, d, "mean"),
+        "preprocess.0.scale": _column(scale, 1.0, d, "scale"),
+    }
+    metadata = _describe(network, tensors, names, kind, beta, source)
+    _compare(bundle_bytes(metadata, tensors), tensors, rows, original)
+    _add_conformance(metadata, tensors, rows, kinds)
+    if usual:
+        put_reference(metadata, tensors, Reference.of(rows))
+    if thresholds is not None:
+        draft = _core.Model.from_bytes(bundle_bytes(metadata, tensors), kind, verify=False)
+        metadata["thresholds"] = [found.to_dict() for found in thresholds(Scorer(draft))]
+    write_atomically(path, bundle_bytes(metadata, tensors))
+    return load(path)
+
+
+def example_rows(example: Any, n_features: int | None = None) -> Floats:
+    """The example as float32 [n, d]. Raises TypeError or ValueError where it is none."""
+    rows = example.detach().cpu().numpy() if hasattr(example, "detach") else np.asarray(example)
+    if rows.dtype.kind != "f":
+        raise TypeError(f"example: expected floats [n, d], got {rows.dtype}")
+    if rows.ndim != 2 or 0 in rows.shape or (n_features and rows.shape[1] != n_features):
+        wanted = n_features or "d"
+        raise ValueError(f"example: expected rows [n, {wanted}], n > 0, got shape {rows.shape}")
+    if not np.isfinite(rows).all():
+        raise ValueError("example: a value is NaN or infinite")
+    return np.ascontiguousarray(rows, np.float32)
+
+
+def _column(values: npt.ArrayLike | None, default: float, d: int, name: str) -> Floats:
+    if values is None:
+        return np.full(d, default, np.float32)
+    found = np.asarray(values, np.float32)
+    if found.shape != (d,) or not np.isfinite(found).all():
+        raise ValueError(f"{name}: expected {d} finite numbers, got shape {found.shape}")
+    return found
+
+
+def _describe(
+    network: Network,
+    tensors: dict[str, npt.NDArray[Any]],
+    names: list[str],
+    kind: str,
+    beta: float,
+    source: str,
+) -> dict[str, Any]:
+    return {
+        "module": {"class": "imported", "args": {"source": source}},
+        "features": names,
+        "preprocess": [
+            {"op": "standardize", "mean": "preprocess.0.mean", "scale": "preprocess.0.scale"}
+        ],
+        "encoder": _steps(network.encoder, "encoder", tensors),
+        "latent": {"kind": network.latent_kind, "size": network.latent},
+        "decoder": _steps(network.decoder, "decoder", tensors),
+        "score": {"kind": kind, "loss": "squared_error", "beta": float(np.float32(beta))},
+        "thresholds": [],
+        "provenance": {
+            "vaelocity": _core.__version__,
+            "python": platform.python_version(),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "source": source,
+            "history": {},
+        },
+    }
+
+
+def _steps(
+    layers: Sequence[Layer], part: str, tensors: dict[str, npt.NDArray[Any]]
+) -> list[dict[str, Any]]:
+    steps = []
+    for i, layer in enumerate(layers):
+        names = {what: f"{part}.{i}.{what}" for what in ("weight", "bias")}
+        for what, values in (("weight", layer.weight), ("bias", layer.bias)):
+            with np.errstate(over="ignore"):
+                tensors[names[what]] = np.ascontiguousarray(values, np.float32)
+            if not np.isfinite(tensors[names[what]]).all():
+                raise ValueError(f"{names[what]} is not finite: this network cannot be saved")
+        step: dict[str, Any] = {"op": "dense", **names, "activation": layer.activation}
+        if layer.activation == "leaky_relu":
+            step["slope"] = layer.slope
+        steps.append(step)
+    return steps
+
+
+def _compare(
+    draft: bytes, tensors: dict[str, npt.NDArray[Any]], rows: Floats, original: Reconstruct
+) -> None:
+    rows = rows[:_COMPARED]
+    scores = _core.Model.from_bytes(draft, "reconstruction", verify=False).score(rows)
+    x = (rows - tensors["preprocess.0.mean"]) * (np.float32(1) / tensors["preprocess.0.scale"])
+    y = np.asarray(original(x))
+    if y.shape != x.shape:
+        raise ValueError(f"outputs: expected a reconstruction {x.shape}, got {y.shape}")
+    x = x.astype(np.float64)
+    expected = 0.5 * np.square(y.astype(np.float64) - x).sum(axis=1)
+    tolerance = 1e-5 * expected + 1e-6 * np.square(x).sum(axis=1)
+    wrong = ~(np.abs(scores - expected) <= tolerance)
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        raise ValueError(
+            f"the frozen network disagrees with the original on row {i} of the example: "
+            f"{scores[i]:.9g}, original {expected[i]:.9g}; nothing was written"
+        )
+
+
+def _add_conformance(
+    metadata: dict[str, Any],
+    tensors: dict[str, npt.NDArray[Any]],
+    example: Floats,
+    kinds: Sequence[str],
+) -> None:
+    draft = bundle_bytes(metadata, tensors)
+    kept = example[:_CONFORMANCE]
+    edges = edge_rows(tensors["preprocess.0.mean"], tensors["preprocess.0.scale"])
+    rows = np.concatenate([kept, edges])
+    tensors["conformance.rows"] = rows
+    for kind in kinds:
+        model = _core.Model.from_bytes(draft, kind, verify=False)
+        tensors[f"conformance.scores.{kind}"] = model.score(rows)
+        tensors[f"conformance.flags.{kind}"] = model.flags(rows)
+    metadata["conformance"] = {
+        "rows": "conformance.rows",
+        "scores": {kind: f"conformance.scores.{kind}" for kind in kinds},
+        "flags": {kind: f"conformance.flags.{kind}" for kind in kinds},
+        "data_rows": len(kept),
+    }

@@ -1,0 +1,130 @@
+"""The variational autoencoder of images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vaelocity import ops
+from vaelocity.models.base import Floats, nan_unless
+from vaelocity.models.conv_networks import ConvDecoder, ConvEncoder
+from vaelocity.models.image_layers import channel_widths, image_shape
+from vaelocity.models.latent import LatentModel
+from vaelocity.models.pixel_scaler import PixelScaler
+from vaelocity.models.rows import Rows, as_rows, finite_rows
+
+LOSSES = ("bce_with_logits", "squared_error")
+
+
+class ConvVAE(LatentModel):
+    """A beta-VAE of images: convolutions of stride 2 to mu and logvar, transposed ones back, of
+    pixels scaled to 0 ... 1.
+
+    Per row it minimises the reconstruction loss + beta * KL at z = mu + exp(logvar / 2) * eps
+    (Kingma and Welling, arXiv:1312.6114). Scores are taken at z = mu; their kinds are those of
+    `VAE`, with this model's reconstruction loss.
+
+    Args:
+        image: (channels, height, width) of the image that a row holds in C order; height and width
+            multiples of 2 ** len(channels).
+        latent: latent dimensions.
+        channels: of the convolutions, each of which halves height and width.
+        loss: bce_with_logits, the cross entropy of pixels taken as probabilities; or squared_error.
+        beta: weight of the KL; 0 leaves it out: a convolutional autoencoder, but for the noise.
+        feature_names: of the pixels; None gives x0, x1, ...
+    """
+
+    kinds = ("reconstruction", "kl", "mu2", "rz", "elbo")
+    latent_kind = "gaussian"
+
+    def __init__(
+        self,
+        image: Sequence[int] = (1, 28, 28),
+        latent: int = 16,
+        channels: Sequence[int] = (32, 64),
+        loss: str = "bce_with_logits",
+        beta: float = 1.0,
+        feature_names: Sequence[str] | None = None,
+    ) -> None:
+        if loss not in LOSSES:
+            raise ValueError(f"loss: expected one of {', '.join(LOSSES)}, got {loss!r}")
+        if not (math.isfinite(beta) and beta >= 0):
+            raise ValueError(f"beta: expected a finite number of at least 0, got {beta!r}")
+        widths = channel_widths(channels)
+        shape = image_shape(image, len(widths))
+        super().__init__(math.prod(shape), latent, feature_names)
+        self.image, self.channels, self.loss, self.beta = shape, widths, loss, float(beta)
+        self.scaler = PixelScaler(self.n_features, 0.0, 1.0)
+        self.encoder = ConvEncoder(shape, widths, 2 * self.latent)
+        last = nn.Sigmoid() if loss == "bce_with_logits" else nn.Identity()
+        self.decoder: nn.Sequential = nn.Sequential(ConvDecoder(shape, widths, self.latent), last)
+        self.initialise(0)
+        self.initialised = False
+
+    def arguments(self) -> dict[str, Any]:
+        return {
+            "image": list(self.image),
+            "latent": self.latent,
+            "channels": list(self.channels),
+            "loss": self.loss,
+            "beta": self.beta,
+            "feature_names": self.feature_names,
+        }
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """mu and logvar of scaled rows, [n, latent] each."""
+        encoded: Tensor = self.encoder(x)
+        mu, logvar = encoded.chunk(2, dim=1)
+        return mu, logvar
+
+    def logits(self, z: Tensor) -> Tensor:
+        """What the loss compares with pixels, [n, n_features]: the decoder's output before its
+        last function."""
+        y: Tensor = self.decoder[0](z)
+        return y
+
+    def training_terms(
+        self, x: Tensor, rng: ops.Rng, backend: str | None = None
+    ) -> dict[str, Tensor]:
+        mu, logvar = self.posterior(x)
+        z, kl = ops.reparameterize_kl(mu, logvar, rng, backend=backend)
+        reconstruction = ops.reconstruction_loss(x, self.logits(z), self.loss, backend=backend)
+        return {"loss": reconstruction + self.beta * kl, "reconstruction": reconstruction, "kl": kl}
+
+    def standardised_score(self, x: Tensor, kind: str) -> Tensor:
+        mu, logvar = self.posterior(x)
+        if kind == "mu2":
+            return mu.square().sum(dim=1)
+        if kind == "rz":
+            return (mu.square() * torch.exp(-logvar)).sum(dim=1)
+        if kind == "kl":
+            return ops.gaussian_kl(mu, logvar)
+        if kind == "elbo":
+            return ops.elbo(x, self.logits(mu), mu, logvar, self.beta, self.loss).total
+        return ops.reconstruction_loss(x, self.logits(mu), self.loss)
+
+    def score_features(self, X: Rows) -> Floats:
+        """What every pixel adds to the reconstruction score of its row: float32
+        [n, n_features]."""
+
+        def score(x: Tensor) -> Tensor:
+            finite = finite_rows(x)
+            x = self.scaler(x)
+            y = self.logits(self.point(x))
+            # Every pixel as a row of one feature.
+            terms = ops.reconstruction_loss(x.reshape(-1, 1), y.reshape(-1, 1), self.loss)
+            return nan_unless(finite, terms.view_as(x))
+
+        return self._batched(score, as_rows(X, self.n_features, "X"))
+
+    def sample(self, n: int, seed: int = 0) -> Floats:
+        """n new images as rows in the units of the pixels, float32 [n, n_features]: z ~ N(0, 1)
+        decoded. The same seed gives the same rows, and the first rows of a larger n."""
+        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
+            raise ValueError(f"n: expected an integer of at least 0, got {n!r}")
+        return self.decode(ops.philox_normal((int(n), self.latent), ops.Rng(seed)))
