@@ -121,7 +121,7 @@ def mnist() -> Draft:
 
 
 def cicada() -> Draft:
-    """18x14 calorimeter regions, after CICADA's teacher (arXiv:2303.xxxx): conv, pool, dense."""
+    """18x14 calorimeter regions, in the way of CICADA's teacher: convolution, pool, dense."""
     draft = Draft(252, 80)
     e = draft.encoder.shaped(1, 18, 14)
     e.conv(20, (3, 3), padding=[1, 1], activation="relu").pool("average_pool", (2, 2))
@@ -144,7 +144,7 @@ def mixed(activation: str = "leaky_relu", gaussian: bool = True) -> Draft:
     e.conv(13, (3, 3), padding=[1, 1])
     e.residual(3, **act)
     e.pool("average_pool", (3, 3), stride=[2, 3], padding=[1, 1])  # [13, 2, 2]
-    e.layer_norm(**act)
+    e.layer_norm(**act).layer_norm(groups=13)
     e.dense(6 if gaussian else 3)
     d = draft.decoder.dense(21, **act)
     d.layer_norm().dense(21, **act).residual(0, **act).shaped(7, 1, 3)
@@ -153,6 +153,18 @@ def mixed(activation: str = "leaky_relu", gaussian: bool = True) -> Draft:
     d.dense(30, **act).shaped(1, 1, 30)
     d.conv(3, (1, 5), padding=[0, 2], stride=[1, 1], **act)  # a signal of 30
     d.dense(2 * 9 * 7)
+    return draft
+
+
+def wide() -> Draft:
+    """More channels than a block and a vector hold, and edges wider than the middle."""
+    draft = Draft(3 * 5 * 4, 7)
+    e = draft.encoder.shaped(3, 5, 4)
+    e.conv(37, (5, 5), padding=[2, 2], activation="relu")
+    e.conv(19, (3, 3), padding=[3, 3], stride=[2, 2], activation="relu").dense(7)
+    d = draft.decoder.dense(2 * 5 * 4, activation="relu").shaped(2, 5, 4)
+    d.conv_transpose(33, (3, 3), padding=[1, 1], activation="relu")
+    d.conv(3, (3, 3), padding=[1, 1])
     return draft
 
 

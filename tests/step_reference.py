@@ -141,12 +141,14 @@ def _pool(math: Arithmetic, step: Any, own: Any, values: list[np.ndarray]) -> np
 
 
 def _layer_norm(math: Arithmetic, step: Any, own: Any, values: list[np.ndarray]) -> np.ndarray:
-    x = values[-1]
+    whole = values[-1]
+    x = whole.reshape(len(whole) * step.get("groups", 1), -1)
     n = math.dtype(x.shape[1])
     d = x - (math.sum(x, np.add) / n)[:, None]
     variance = math.sum(d, lambda a, total: math.fma(a, a, total)) / n
     inverse = math.dtype(1) / np.sqrt(variance + math.dtype(np.float32(step["epsilon"])))
-    return math.fma(d * inverse[:, None], own["weight"], np.broadcast_to(own["bias"], x.shape))
+    y = (d * inverse[:, None]).reshape(whole.shape)
+    return math.fma(y, own["weight"], np.broadcast_to(own["bias"], y.shape))
 
 
 def _residual(math: Arithmetic, step: Any, own: Any, values: list[np.ndarray]) -> np.ndarray:

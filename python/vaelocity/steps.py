@@ -9,7 +9,8 @@ states its shape and is checked against the width of the step before.
     conv_transpose  the same with weight [channels, out, ky, kx], output_padding [y, x]
     max_pool        input, kernel [y, x], stride, padding; pixels outside the image do not count
     average_pool    the same; the mean over the whole window, zeros outside
-    layer_norm      weight [width], bias [width], epsilon: over all values of the row
+    layer_norm      weight [width], bias [width], epsilon, groups (1): over all values of the row, or
+                    over each of so many equal pieces by itself
     residual        from: the step of this part whose output is added, -1: what the part begins with
 
 Each may have an activation, and a slope for leaky_relu. A one-dimensional image is one pixel high.
@@ -168,6 +169,9 @@ def _check_layer_norm(step: Step, where: str, tensors: Tensors, widths: list[int
     epsilon = step["epsilon"]
     if not is_float32(epsilon) or not np.float32(epsilon) > 0:
         raise BundleError(f"{where}: epsilon must be positive, got {epsilon!r}")
+    groups = _integer(step.get("groups", 1), 1, widths[-1], f"{where}: groups")
+    if widths[-1] % groups:
+        raise BundleError(f"{where}: {groups} groups do not divide {widths[-1]} values")
     return widths[-1]
 
 

@@ -30,10 +30,11 @@ struct Step {
   float slope;
   const float *weight, *bias; // dense [out][in]; conv [to][from][y][x], transposed
                               // [from][to][y][x]; layer_norm [out]
-  bool transposed; // conv only
-  Image from, to;  // conv and pools
-  Window window;   // conv and pools
-  float epsilon;   // layer_norm only
+  bool transposed;            // conv only
+  Image from, to;             // conv and pools
+  Window window;              // conv and pools
+  float epsilon;              // layer_norm only
+  int groups;                 // layer_norm only
   int other; // residual only: adds what step `other` of the part makes, -1: what the part begins
              // with
 };

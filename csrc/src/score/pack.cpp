@@ -24,7 +24,7 @@ size_t packed_floats(const Step &step) {
            Arena::rounded(channels * rows);
   }
   case StepKind::layer_norm:
-    return 2 * Arena::rounded(width);
+    return 2 * Arena::rounded(width + row_padding);
   default:
     return 0;
   }
@@ -80,8 +80,8 @@ void pack_conv(const Step &step, int block, Arena &arena, Layer &layer) {
 }
 
 void pack_layer_norm(const Step &step, Arena &arena, Layer &layer) {
-  float *bias = arena.take(padded(step.out));
-  float *gain = arena.take(padded(step.out));
+  float *bias = arena.take(padded(step.out) + row_padding);
+  float *gain = arena.take(padded(step.out) + row_padding);
   for (int j = 0; j < step.out; ++j) {
     bias[j] = element(step.bias, j);
     gain[j] = element(step.weight, j);
@@ -98,6 +98,7 @@ Layer pack_step(const Step &step, Model &model) {
   layer.activation = step.activation;
   layer.slope = step.slope;
   layer.epsilon = step.epsilon;
+  layer.groups = step.groups;
   if (step.kind == StepKind::dense)
     pack_dense(step, model.table->block, *model.arena, layer);
   else if (step.kind == StepKind::conv)

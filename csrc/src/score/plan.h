@@ -66,10 +66,11 @@ struct Layer {
   Activation activation;
   float slope;            // leaky_relu only
   const float *bias;      // [padded(out)], conv: [padded(channels)]
-  const float *by_output; // layer_norm: the gain [padded(out)]
+  const float *by_output; // layer_norm: the gain [padded(out) + 16], as is its bias
   const float *by_block;
   const Stencil *stencil; // conv and pools
   float epsilon;          // layer_norm
+  int groups;             // layer_norm: normalises so many equal pieces, each by itself
   int other_at;           // residual: where the other summand lies
   int in_at, out_at;      // where in the row's memory of Plan::row_floats
   int scratch_at;         // conv, max_pool, average_pool of one row

@@ -147,6 +147,10 @@ void read_layer_norm(const BundleFile &file, const json &json_step, const std::s
   step.epsilon = read_float(json_step, "epsilon", 0, where);
   if (!(step.epsilon > 0))
     fail(where + ": epsilon must be positive, got " + std::to_string(step.epsilon));
+  step.groups = read_int(json_step.value("groups", json(1)), 1, step.in, where + ": groups");
+  if (step.in % step.groups)
+    fail(where + ": " + std::to_string(step.groups) + " groups do not divide " +
+         std::to_string(step.in) + " values");
 }
 
 /// widths: of the part's input and of every step before.
