@@ -85,9 +85,7 @@ def random_network(
     return metadata, tensors
 
 
-def with_conformance(
-    path: Path, metadata: dict[str, Any], tensors: dict[str, np.ndarray]
-) -> Path:
+def with_conformance(path: Path, metadata: dict[str, Any], tensors: dict[str, np.ndarray]) -> Path:
     """Writes the bundle with conformance rows for every kind; returns the path."""
     write_bundle(path, metadata, tensors)
     shape = (9, len(metadata["features"]))
@@ -152,9 +150,10 @@ def bundles(make_bundle: Callable[..., Path]) -> list[Path]:
 
 
 @pytest.fixture
-def few_bundles(make_bundle: Callable[..., Path]) -> list[Path]:
-    """Smaller ones than `bundles`, for emulators and sanitizers."""
+def few_bundles(make_bundle: Callable[..., Path], image_bundles: list[Path]) -> list[Path]:
+    """Smaller ones than `bundles`, and every other kind of step, for emulators and sanitizers."""
     return [
+        *image_bundles,
         make_bundle([37, 20, 9], activation="relu"),
         make_bundle([17, 13, 3], gaussian=True, activation="tanh"),
         make_bundle([1, 1]),

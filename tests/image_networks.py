@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from vaelocity.steps import output_image, output_width
 
 Content = tuple[dict[str, Any], dict[str, np.ndarray]]
@@ -77,9 +78,7 @@ class Part:
 class Draft:
     """A network being put together: an encoder from the features, a decoder from the latent."""
 
-    def __init__(
-        self, n_features: int, latent: int, gaussian: bool = False, seed: int = 0
-    ) -> None:
+    def __init__(self, n_features: int, latent: int, gaussian: bool = False, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
         self.tensors = {
             "preprocess.0.mean": rng.normal(size=n_features).astype(np.float32),
@@ -165,6 +164,17 @@ def wide() -> Draft:
     d = draft.decoder.dense(2 * 5 * 4, activation="relu").shaped(2, 5, 4)
     d.conv_transpose(33, (3, 3), padding=[1, 1], activation="relu")
     d.conv(3, (3, 3), padding=[1, 1])
+    return draft
+
+
+def small() -> Draft:
+    """Every step on as few pixels as possible, where a million rows are scored."""
+    draft = Draft(16, 4)
+    e = draft.encoder.shaped(1, 4, 4)
+    e.conv(5, (3, 3), padding=[1, 1], activation="gelu").pool("max_pool", (2, 2))
+    e.conv(5, (1, 1)).residual(1).pool("average_pool", (1, 2)).layer_norm(groups=5).dense(4)
+    d = draft.decoder.shaped(1, 2, 2)
+    d.conv_transpose(1, (2, 2), stride=[2, 2])
     return draft
 
 

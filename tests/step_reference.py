@@ -1,5 +1,6 @@
-"""The steps of a .vael file in NumPy: in float64, or in float32 in the scorer's order of operations,
-which gives the scorer's bits. Slow, and written from ARCHITECTURE's text, not from the kernels."""
+"""The steps of a .vael file in NumPy: in float64, or in float32 in the scorer's order of
+operations, which gives the scorer's bits. Slow, and written from ARCHITECTURE's text, not from the
+kernels."""
 
 from __future__ import annotations
 

@@ -38,8 +38,8 @@ __all__ = [
 ]
 
 FORMAT = 2
-"""The newest format: 2 has steps other than dense, and only files with such a step are written in it.
-All else is written in format 1, byte for byte as before."""
+"""The newest format: 2 has steps other than dense, and only files with such a step are written in
+it. All else is written in format 1, byte for byte as before."""
 
 DTYPES = ("float32", "uint8", "uint32", "uint64", "float64", "int64")
 """Of tensors: float32 and uint8 are what scoring reads, the others hold histograms and the state

@@ -9,8 +9,8 @@ states its shape and is checked against the width of the step before.
     conv_transpose  the same with weight [channels, out, ky, kx], output_padding [y, x]
     max_pool        input, kernel [y, x], stride, padding; pixels outside the image do not count
     average_pool    the same; the mean over the whole window, zeros outside
-    layer_norm      weight [width], bias [width], epsilon, groups (1): over all values of the row, or
-                    over each of so many equal pieces by itself
+    layer_norm      weight [width], bias [width], epsilon, groups (1): over all values of the row,
+                    or over each of so many equal pieces by itself
     residual        from: the step of this part whose output is added, -1: what the part begins with
 
 Each may have an activation, and a slope for leaky_relu. A one-dimensional image is one pixel high.
@@ -199,7 +199,7 @@ _CHECKS = {
 def _integer(value: Any, low: int, high: int, what: str) -> int:
     if type(value) is not int or not low <= value <= high:
         raise BundleError(f"{what}: expected an integer from {low} to {high}, got {value!r}")
-    return value
+    return int(value)
 
 
 def _pair(step: Step, key: str, low: int, where: str) -> list[int]:

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from vaelocity._core import BundleError
 from vaelocity.bundle_parts import check_parts
 from vaelocity.identity import identity_of, is_frozen
-from vaelocity.steps import ACTIVATIONS as ACTIVATIONS
 from vaelocity.steps import check_steps, is_float32, named_tensor
 from vaelocity.threshold import Threshold
 

@@ -113,7 +113,9 @@ def _size(step: Mapping[str, Any], file: TensorFile, width: int) -> tuple[str, i
     made = output_width(step, file.shapes, width)
     if step["op"] not in CONVOLUTIONS + POOLS:
         return f"{width} to {made}", made
-    before, after = ("x".join(map(str, i)) for i in (step["input"], output_image(step, file.shapes)))
+    before, after = (
+        "x".join(map(str, i)) for i in (step["input"], output_image(step, file.shapes))
+    )
     kernel = step["kernel"] if step["op"] in POOLS else file.shapes[step["weight"]][2:]
     window = f"window {kernel[0]}x{kernel[1]}, stride {step['stride'][0]}x{step['stride'][1]}"
     return f"{before} to {after}, {window}", made

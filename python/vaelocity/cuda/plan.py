@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vaelocity.bundle import BundleError
-from vaelocity.steps import require_dense
-from vaelocity.structure import ACTIVATIONS, GAUSSIAN_KINDS, POINT_KINDS
+from vaelocity.steps import ACTIVATIONS, require_dense
+from vaelocity.structure import GAUSSIAN_KINDS, POINT_KINDS
 
 Floats = npt.NDArray[np.float32]
 

@@ -110,11 +110,10 @@ class _Chain:
         """Appends a step; arrays among its entries become tensors."""
         step: dict[str, Any] = {"op": op}
         for key, value in entries.items():
-            if isinstance(value, np.ndarray):
-                name = f"{self.part}.{len(self.steps)}.{key}"
-                self._keep(name, value, what)
-                value = name
             step[key] = value
+            if isinstance(value, np.ndarray):
+                step[key] = f"{self.part}.{len(self.steps)}.{key}"
+                self._keep(step[key], value, what)
         step["activation"] = "identity"
         self.steps.append(step)
         self.open, self.folds = True, folds
@@ -231,7 +230,7 @@ def _layer_norm(chain: _Chain, leaf: nn.LayerNorm, what: str) -> None:
     width = prod(chain.shape)
     if prod(leaf.normalized_shape) != width:
         raise ValueError(
-            f"{what}: normalises {tuple(leaf.normalized_shape)}, not the whole row of {width} values"
+            f"{what}: normalises {tuple(leaf.normalized_shape)}, not the row's {width} values"
         )
     weight = np.broadcast_to(_gain(leaf), leaf.normalized_shape).reshape(-1)
     bias = np.broadcast_to(_shift(leaf), leaf.normalized_shape).reshape(-1)
@@ -271,7 +270,8 @@ def _image(shape: Sequence[int]) -> tuple[int, ...]:
     sizes = tuple(int(size) for size in shape)
     if not 1 <= len(sizes) <= 3:
         raise ValueError(
-            f"shape: expected (width,), (channels, length) or (channels, height, width), got {shape}"
+            "shape: expected (width,), (channels, length) or (channels, height, width), "
+            f"got {shape}"
         )
     return (sizes[0], 1, sizes[1]) if len(sizes) == 2 else sizes
 
