@@ -25,9 +25,10 @@ import requirements
 import vaelocity
 from vaelocity.benchmark import cases, machine, score_report
 from vaelocity.benchmark.cases import LONG
-from vaelocity.benchmark.networks import build, jet_rows
+from vaelocity.benchmark.networks import build, images, jet_rows, made_rows
 from vaelocity.benchmark.race import load_peers
 
+IMAGES = ("mnist-conv", "cicada-conv")
 PACKAGES = ("vaelocity", "numpy", "torch", "onnxruntime", "openvino", "pyod")
 
 
@@ -49,12 +50,16 @@ def main() -> None:
         jets = build(59, (64, 32), 16, folder)
         small = build(57, (32, 16), 3, folder)
         plan = [(jets, n) for n in (1, 256, 4096, 65536, LONG)] + [(small, 1), (small, 4096)]
+        plan += [(images(name, folder), n) for name in IMAGES for n in (1, 4096)]
         if options.quick:
             plan = [(jets, 1), (jets, 4096)]
         found = []
         for network, n in plan:
             _progress(f"{network.name}, {n:,} rows")
-            rows = jet_rows(n, network.n_features)
+            if network.name in IMAGES:
+                rows = made_rows(network, n)
+            else:
+                rows = jet_rows(n, network.n_features)
             found.append(cases.batch(network, rows, peak, options.quick))
         _progress("columns")
         found.append(cases.columns(jets, jet_rows(4096, jets.n_features), peak, options.quick))

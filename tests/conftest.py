@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import image_networks
 import numpy as np
 import pytest
 import score_reference
@@ -84,6 +85,35 @@ def random_network(
     return metadata, tensors
 
 
+def with_conformance(path: Path, metadata: dict[str, Any], tensors: dict[str, np.ndarray]) -> Path:
+    """Writes the bundle with conformance rows for every kind; returns the path."""
+    write_bundle(path, metadata, tensors)
+    shape = (9, len(metadata["features"]))
+    rows = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+    rows[0], rows[1], rows[2, 0], rows[3, -1] = 0, 1e30, np.nan, np.inf
+    names: dict[str, Any] = {"rows": "conformance.rows", "flags": {}, "scores": {}}
+    more = {"conformance.rows": rows}
+    for kind in KINDS[metadata["latent"]["kind"] == "gaussian"]:
+        model = _core.Model.from_file(str(path), kind=kind, verify=False)
+        for what, values in (("scores", model.score(rows)), ("flags", model.flags(rows))):
+            names[what][kind] = f"conformance.{what}.{kind}"
+            more[names[what][kind]] = values
+    write_bundle(path, {**metadata, "conformance": names}, {**tensors, **more})
+    return path
+
+
+@pytest.fixture
+def image_bundles(tmp_path: Path) -> list[Path]:
+    """Networks with convolutions, pools, norms and residual sums, in one and two dimensions."""
+    drafts = {
+        "mixed": image_networks.mixed(),
+        "point": image_networks.mixed("relu", gaussian=False),
+        "signal": image_networks.signal(),
+        "wide": image_networks.wide(),
+    }
+    return [with_conformance(tmp_path / f"{n}.vael", *d.content()) for n, d in drafts.items()]
+
+
 @pytest.fixture
 def make_bundle(tmp_path: Path) -> Callable[..., Path]:
     """make_bundle(widths, gaussian=False, activation="relu", seed=0) -> path of a valid bundle."""
@@ -93,18 +123,7 @@ def make_bundle(tmp_path: Path) -> Callable[..., Path]:
     ) -> Path:
         metadata, tensors = random_network(widths, gaussian, activation, seed)
         path = tmp_path / f"{'-'.join(map(str, widths))}-{activation}-{gaussian}-{seed}.vael"
-        write_bundle(path, metadata, tensors)
-        rows = np.random.default_rng(1).normal(size=(9, widths[0])).astype(np.float32)
-        rows[0], rows[1], rows[2, 0], rows[3, -1] = 0, 1e30, np.nan, np.inf
-        tensors["conformance.rows"] = rows
-        names: dict[str, Any] = {"rows": "conformance.rows", "flags": {}, "scores": {}}
-        for kind in KINDS[gaussian]:
-            model = _core.Model.from_file(str(path), kind=kind, verify=False)
-            for what, values in (("scores", model.score(rows)), ("flags", model.flags(rows))):
-                names[what][kind] = f"conformance.{what}.{kind}"
-                tensors[names[what][kind]] = values
-        write_bundle(path, {**metadata, "conformance": names}, tensors)
-        return path
+        return with_conformance(path, metadata, tensors)
 
     return make
 
@@ -131,9 +150,10 @@ def bundles(make_bundle: Callable[..., Path]) -> list[Path]:
 
 
 @pytest.fixture
-def few_bundles(make_bundle: Callable[..., Path]) -> list[Path]:
-    """Smaller ones than `bundles`, for emulators and sanitizers."""
+def few_bundles(make_bundle: Callable[..., Path], image_bundles: list[Path]) -> list[Path]:
+    """Smaller ones than `bundles`, and every other kind of step, for emulators and sanitizers."""
     return [
+        *image_bundles,
         make_bundle([37, 20, 9], activation="relu"),
         make_bundle([17, 13, 3], gaussian=True, activation="tanh"),
         make_bundle([1, 1]),

@@ -7,13 +7,13 @@ from math import erf
 from pathlib import Path
 
 import numpy as np
+import step_reference
 
 from vaelocity.bundle import read_bundle
 
 FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "identity": lambda x: x,
     "relu": lambda x: np.maximum(x, 0),
-    "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
     "tanh": np.tanh,
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
@@ -57,7 +57,4 @@ def _latent(path: Path, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _layers(path: Path, part: str, x: np.ndarray) -> np.ndarray:
     metadata, tensors = read_bundle(path)
-    for step in metadata[part]:
-        weight = tensors[step["weight"]].astype(np.float64)
-        x = FUNCTIONS[step["activation"]](x @ weight.T + tensors[step["bias"]])
-    return x
+    return step_reference.run(metadata[part], tensors, x, FUNCTIONS)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import vaelocity
-from vaelocity import frozen
+from vaelocity import frozen, frozen_layers
 from vaelocity.benchmark import cases, networks, race, score_report, timing
 from vaelocity.benchmark.machine import NO_PEAK
 
@@ -194,7 +194,7 @@ def test_pages_are_made_from_json(module: Callable[[str], ModuleType], tmp_path:
 
 
 @pytest.mark.parametrize("gaussian", [False, True])
-@pytest.mark.parametrize("activation", sorted(frozen.ACTIVATIONS))
+@pytest.mark.parametrize("activation", sorted(frozen_layers.ACTIVATIONS))
 def test_the_reference_is_the_scorer(
     make_bundle: Callable[..., Path],
     exact_score: Callable[..., np.ndarray],

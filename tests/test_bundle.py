@@ -230,12 +230,12 @@ def change(metadata: Metadata, path: str, value: object) -> Metadata:
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
-        ("format", 2, "written in format 2, this vaelocity reads up to format 1: upgrade"),
+        ("format", 3, "written in format 3, this vaelocity reads up to format 2: upgrade"),
         ("format", "1", 'not a JSON object with an integer "format"'),
         ("format", ..., 'not a JSON object with an integer "format"'),
         ("preprocess/0/op", "whiten", 'preprocess: expected one step "standardize"'),
         ("preprocess", [], 'preprocess: expected one step "standardize"'),
-        ("encoder/0/op", "conv", "encoder.0: unknown step 'conv'"),
+        ("encoder/0/op", "mixture", "encoder.0: unknown step 'mixture'"),
         ("decoder/1/activation", "swishish", "decoder.1: unknown activation 'swishish'"),
         ("encoder/1/weight", "nowhere", "tensor nowhere is missing"),
         ("encoder/0/bias", ..., "bias"),

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import image_networks
 import numpy as np
 import pytest
 from building import ROOT, build, clang, run, sanitized_library, tool
@@ -32,16 +33,18 @@ def with_thresholds(path: Path, *thresholds: tuple[str, str, float]) -> Path:
 
 
 def test_scoring_allocates_nothing_calls_nothing_and_traps_nothing(
-    plain: Path, make_bundle: Callable[..., Path]
+    plain: Path, make_bundle: Callable[..., Path], tmp_path: Path
 ) -> None:
     """10^6 calls for each instruction set but generic: see tests/cpp/test_quiet.cpp."""
     bundles = [
         with_thresholds(make_bundle([20, 12, 4]), ("t", "reconstruction", 9.0)),
         make_bundle([9, 8, 2], gaussian=True, activation="gelu"),
         make_bundle([9, 8, 2], gaussian=True, activation="silu"),
+        tmp_path / "images.vael",
     ]
+    write_bundle(bundles[-1], *image_networks.small().content())
     out = run(plain / "tests" / "cpp" / "test_quiet", *bundles)
-    assert "3 bundles, 0 failures, allocations counted" in out
+    assert "4 bundles, 0 failures, allocations counted" in out
 
 
 def test_64_threads_share_a_model(plain: Path, bundles: list[Path]) -> None:

@@ -14,7 +14,7 @@ import vaelocity
 from vaelocity.bundle import read_bundle, write_bundle
 from vaelocity.cli import main
 from vaelocity.export import onnx_model, triton_repository
-from vaelocity.structure import ACTIVATIONS
+from vaelocity.steps import ACTIVATIONS
 from vaelocity.threshold import Threshold
 
 onnx = pytest.importorskip("onnx")

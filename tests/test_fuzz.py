@@ -21,7 +21,7 @@ def test_no_damage_crashes_the_reader(sanitized: Path, tmp_path: Path) -> None:
     run(sys.executable, ROOT / "tests" / "cpp" / "fuzz" / "corpus.py", corpus)
     inputs = sorted(corpus.iterdir())
     out = run(sanitized / "tests" / "cpp" / "replay", *inputs)
-    assert out == f"{len(inputs) + 6 * 400} inputs\n"
+    assert out == f"{len(inputs) + 7 * 400} inputs\n"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import vaelocity
 from vaelocity import models
 from vaelocity.models import VAE, Autoencoder
 from vaelocity.models.base import Model
-from vaelocity.structure import ACTIVATIONS
+from vaelocity.steps import ACTIVATIONS
 from vaelocity.threshold import threshold_for
 
 pytestmark = [

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vaelocity import models
-from vaelocity.structure import ACTIVATIONS
+from vaelocity.steps import ACTIVATIONS
 
 _RANDOM = np.random.default_rng(5)
 ROWS = (_RANDOM.normal(size=(600, 3)) @ _RANDOM.normal(size=(3, 11))).astype(np.float32)

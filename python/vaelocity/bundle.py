@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from vaelocity._core import BundleError
 from vaelocity.identity import identity_of, is_frozen, owned
+from vaelocity.steps import only_dense
 from vaelocity.structure import check_structure
 
 __all__ = [
@@ -36,7 +37,9 @@ __all__ = [
     "write_bundle",
 ]
 
-FORMAT = 1
+FORMAT = 2
+"""The newest format: 2 has steps other than dense, and only files with such a step are written in
+it. All else is written in format 1, byte for byte as before."""
 
 DTYPES = ("float32", "uint8", "uint32", "uint64", "float64", "int64")
 """Of tensors: float32 and uint8 are what scoring reads, the others hold histograms and the state
@@ -77,9 +80,10 @@ def bundle_bytes(metadata: Mapping[str, Any], tensors: Mapping[str, Array]) -> b
     for name, array in tensors.items():
         if array.dtype.name not in DTYPES:
             raise TypeError(f"tensors: {name} is {array.dtype}, expected {' or '.join(DTYPES)}")
-    metadata = {"format": FORMAT, **metadata}
+    metadata = {**metadata}
     metadata.pop("identity", None)
     check_structure(metadata, tensors)
+    metadata = {"format": 1 if only_dense(metadata) else FORMAT, **metadata}
     metadata = owned(metadata, identity_of(metadata, tensors))
     check_structure(metadata, tensors)
     entries = {

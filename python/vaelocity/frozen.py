@@ -1,13 +1,12 @@
 """The network of a .vael file, read into plain arrays and computed in float64 NumPy.
 
 For comparing and for looking inside; what scores is `vaelocity.load`. Needs neither torch nor a
-compiled kernel, and knows models of dense layers.
+compiled kernel, and knows dense layers, convolutions and pools.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from vaelocity.bundle import read_bundle
+from vaelocity.frozen_layers import Dense, Layer, Rows, layer_of
 
-__all__ = ["Dense", "Network", "Unsupported", "read"]
+__all__ = ["Dense", "Network", "Rows", "Unsupported", "read"]
 
-Rows = npt.NDArray[np.float32]
 Exact = npt.NDArray[np.float64]
 
 _AT_A_TIME = 1 << 14
@@ -27,16 +26,6 @@ _AT_A_TIME = 1 << 14
 
 class Unsupported(ValueError):
     """Something that this module, or a peer in a race, does not know; the message says what."""
-
-
-@dataclass(frozen=True)
-class Dense:
-    """activation(weight x + bias), weight [out, in]. slope: of leaky_relu."""
-
-    weight: Rows
-    bias: Rows
-    activation: str
-    slope: float = 0.01
 
 
 @dataclass(frozen=True)
@@ -53,8 +42,8 @@ class Network:
     path: Path
     mean: Rows
     inverse_scale: Rows
-    encoder: tuple[Dense, ...]
-    decoder: tuple[Dense, ...]
+    encoder: tuple[Layer, ...]
+    decoder: tuple[Layer, ...]
     gaussian: bool = False
     kind: str = "reconstruction"
     beta: float = 1.0
@@ -65,6 +54,11 @@ class Network:
         return len(self.mean)
 
     @property
+    def latent(self) -> int:
+        """Dimensions of the latent space."""
+        return self.encoder[-1].width // (2 if self.gaussian else 1)
+
+    @property
     def decodes(self) -> bool:
         """Whether the score needs the decoder."""
         return self.kind in ("reconstruction", "elbo")
@@ -72,11 +66,12 @@ class Network:
     @property
     def flop(self) -> int:
         """Multiplications and additions of the products that the score needs, for a row."""
-        size = sum(layer.weight.size for layer in self.encoder)
-        if self.gaussian and self.kind in ("reconstruction", "mu2"):
-            size -= self.encoder[-1].weight.size // 2  # logvar is not asked for
+        size = sum(layer.products for layer in self.encoder)
+        last = self.encoder[-1]
+        if self.gaussian and self.kind in ("reconstruction", "mu2") and isinstance(last, Dense):
+            size -= last.products // 2  # logvar is not asked for
         if self.decodes:
-            size += sum(layer.weight.size for layer in self.decoder)
+            size += sum(layer.products for layer in self.decoder)
         return 2 * size
 
     @property
@@ -126,24 +121,9 @@ def _total(values: Exact) -> Exact:
     return np.asarray(values.sum(axis=1))
 
 
-_erf = np.vectorize(math.erf, otypes=[np.float64])
-
-ACTIVATIONS: dict[str, Callable[[Exact, float], Exact]] = {
-    "identity": lambda x, _: x,
-    "relu": lambda x, _: np.maximum(x, 0),
-    "leaky_relu": lambda x, slope: np.where(x > 0, x, slope * x),
-    "tanh": lambda x, _: np.tanh(x),
-    "sigmoid": lambda x, _: 1 / (1 + np.exp(-x)),
-    "elu": lambda x, _: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
-    "silu": lambda x, _: x / (1 + np.exp(-x)),
-    "gelu": lambda x, _: 0.5 * x * (1 + _erf(x / math.sqrt(2))),
-}
-
-
-def _through(layers: Sequence[Dense], x: Exact) -> Exact:
+def _through(layers: Sequence[Layer], x: Exact) -> Exact:
     for layer in layers:
-        x = x @ layer.weight.T.astype(np.float64) + layer.bias
-        x = ACTIVATIONS[layer.activation](x, layer.slope)
+        x = layer(x)
     return x
 
 
@@ -172,11 +152,8 @@ def read(name: str, path: Path, kind: str | None = None) -> Network:
 
 def _check(metadata: Mapping[str, Any], kind: str) -> None:
     """Raise Unsupported for what `Network` cannot say."""
-    steps = [*metadata["encoder"], *metadata["decoder"]]
-    strange = [step["op"] for step in steps if step["op"] != "dense"]
-    strange += [step["op"] for step in metadata["preprocess"] if step["op"] != "standardize"]
-    if strange or len(metadata["preprocess"]) != 1:
-        raise Unsupported(f"step {strange[0] if strange else 'preprocess'}: only dense layers")
+    if [step["op"] for step in metadata["preprocess"]] != ["standardize"]:
+        raise Unsupported("preprocess: only one step standardize")
     if kind not in ("reconstruction", "kl", "mu2", "rz", "elbo"):
         raise Unsupported(f"score kind {kind}")
     loss = metadata["score"].get("loss", "squared_error")
@@ -184,13 +161,8 @@ def _check(metadata: Mapping[str, Any], kind: str) -> None:
         raise Unsupported(f"loss {loss}")
 
 
-def _layers(steps: Sequence[Mapping[str, Any]], tensors: Mapping[str, Rows]) -> tuple[Dense, ...]:
-    return tuple(
-        Dense(
-            tensors[step["weight"]],
-            tensors[step["bias"]],
-            step.get("activation", "identity"),
-            float(step.get("slope", 0.01)),
-        )
-        for step in steps
-    )
+def _layers(steps: Sequence[Mapping[str, Any]], tensors: Mapping[str, Rows]) -> tuple[Layer, ...]:
+    try:
+        return tuple(layer_of(step, tensors) for step in steps)
+    except KeyError as error:
+        raise Unsupported(f"step {error.args[0]}") from None

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from vaelocity._core import BundleError
 from vaelocity.bundle_parts import check_parts
 from vaelocity.identity import identity_of, is_frozen
+from vaelocity.steps import check_steps, is_float32, named_tensor
 from vaelocity.threshold import Threshold
 
-ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh", "sigmoid", "elu", "silu", "gelu")
 POINT_KINDS = ("reconstruction",)
 GAUSSIAN_KINDS = ("reconstruction", "kl", "mu2", "rz", "elbo")
 
@@ -61,29 +61,24 @@ def _check_scorer(metadata: Mapping[str, Any], tensors: Tensors, n_features: int
         raise BundleError(f"latent: a size of {latent['size']!r}")
     gaussian = latent["kind"] == "gaussian"
     encoded = latent["size"] * (2 if gaussian else 1)
-    _check_layers(metadata["encoder"], "encoder", tensors, n_features, encoded)
-    _check_layers(metadata["decoder"], "decoder", tensors, latent["size"], n_features)
+    check_steps(metadata["encoder"], "encoder", tensors, n_features, encoded)
+    check_steps(metadata["decoder"], "decoder", tensors, latent["size"], n_features)
     score = metadata["score"]
     if score["kind"] not in (GAUSSIAN_KINDS if gaussian else POINT_KINDS):
         raise BundleError(f"score: unknown kind {score['kind']!r} for a {latent['kind']} latent")
     if score.get("loss", "squared_error") != "squared_error":
         raise BundleError(f"score: unknown loss {score['loss']!r}")
-    if not _is_float32(score.get("beta", 1.0)):
+    if not is_float32(score.get("beta", 1.0)):
         raise BundleError(f"score: expected a finite number as beta, got {score['beta']!r}")
     if "conformance" in metadata:
         _check_conformance(metadata["conformance"], tensors, n_features)
 
 
-def _is_float32(value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and abs(value) <= float(np.finfo(np.float32).max)
-
-
 def _check_preprocess(steps: Any, tensors: Tensors, n_features: int) -> None:
     if len(steps) != 1 or steps[0]["op"] != "standardize":
         raise BundleError(f'preprocess: expected one step "standardize", got {steps}')
-    mean = _tensor(tensors, steps[0]["mean"], np.float32, (n_features,))
-    scale = _tensor(tensors, steps[0]["scale"], np.float32, (n_features,))
+    mean = named_tensor(tensors, steps[0]["mean"], np.float32, (n_features,))
+    scale = named_tensor(tensors, steps[0]["scale"], np.float32, (n_features,))
     if not np.isfinite(mean).all():
         raise BundleError("preprocess: a mean is not finite")
     with np.errstate(divide="ignore", over="ignore"):
@@ -103,28 +98,12 @@ def _check_state(module: Any, tensors: Tensors) -> None:
         raise BundleError(f"tensor {missing[0]} is missing")
 
 
-def _check_layers(steps: Any, part: str, tensors: Tensors, width: int, expected: int) -> None:
-    for i, step in enumerate(steps):
-        where = f"{part}.{i}"
-        if step["op"] != "dense":
-            raise BundleError(f"{where}: unknown step {step['op']!r}")
-        if step.get("activation", "identity") not in ACTIVATIONS:
-            raise BundleError(f"{where}: unknown activation {step['activation']!r}")
-        if not _is_float32(step.get("slope", 0.01)):
-            raise BundleError(f"{where}: expected a finite number as slope, got {step['slope']!r}")
-        weight = _tensor(tensors, step["weight"], np.float32, (None, width))
-        width = weight.shape[0]
-        _tensor(tensors, step["bias"], np.float32, (width,))
-    if not steps or width != expected:
-        raise BundleError(f"{part}: ends {width} wide, expected {expected}")
-
-
 def _check_conformance(names: Any, tensors: Tensors, n_features: int) -> None:
-    n = _tensor(tensors, names["rows"], np.float32, (None, n_features)).shape[0]
+    n = named_tensor(tensors, names["rows"], np.float32, (None, n_features)).shape[0]
     # Flags are per kind, like the scores: a row may saturate in one kind and not in another.
     for kind, name in names["scores"].items():
-        _tensor(tensors, name, np.float32, (n,))
-        _tensor(tensors, names["flags"][kind], np.uint8, (n,))
+        named_tensor(tensors, name, np.float32, (n,))
+        named_tensor(tensors, names["flags"][kind], np.uint8, (n,))
 
 
 def _check_thresholds(metadata: Mapping[str, Any]) -> None:
@@ -134,7 +113,7 @@ def _check_thresholds(metadata: Mapping[str, Any]) -> None:
             threshold = Threshold.from_dict(entry)
         except ValueError as error:
             raise BundleError(str(error)) from None
-        if not _is_float32(threshold.value) or np.float32(threshold.value) != threshold.value:
+        if not is_float32(threshold.value) or np.float32(threshold.value) != threshold.value:
             raise BundleError(f"thresholds: the value of {threshold.name} is no finite float32")
         _check_owner(f"threshold {threshold.name}", threshold.model, metadata)
         if (threshold.kind, threshold.name) in seen:
@@ -149,20 +128,3 @@ def _check_owner(what: str, model: str | None, metadata: Mapping[str, Any]) -> N
             f"{what}: it is for model {model[:12]}..., the file holds model {identity[:12]}...; "
             "a threshold means nothing to another model's scores"
         )
-
-
-def _tensor(tensors: Tensors, name: str, dtype: type, shape: tuple[int | None, ...]) -> Array:
-    """The tensor of that name; None in `shape` takes any extent."""
-    if name not in tensors:
-        raise BundleError(f"tensor {name} is missing")
-    array = tensors[name]
-    same = array.ndim == len(shape) and all(
-        want is None or want == got for want, got in zip(shape, array.shape, strict=True)
-    )
-    if array.dtype != dtype or not same:
-        wanted = ", ".join("any" if extent is None else str(extent) for extent in shape)
-        got = ", ".join(map(str, array.shape))
-        raise BundleError(
-            f"tensor {name}: got {array.dtype}[{got}], expected {np.dtype(dtype)}[{wanted}]"
-        )
-    return array

@@ -12,7 +12,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int newest_format = 1;
+constexpr int newest_format = 2;   // 2: steps other than dense
 constexpr size_t length_bytes = 8; // safetensors: the header's length, little endian
 constexpr size_t checksum_digits = 64;
 constexpr std::string_view checksum_mark = "\"checksum\":\"sha256:";

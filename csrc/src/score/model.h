@@ -4,6 +4,7 @@
 #include "isa.h"
 #include "score/bundle_file.h"
 #include "score/plan.h"
+#include "score/stencil.h"
 
 #include <cstdint>
 #include <memory>
@@ -44,7 +45,8 @@ struct Model {
   const ScoreTable *table = nullptr;
   Isa isa = Isa::generic;
   std::string kind, metadata, checksum;
-  std::vector<DenseLayer> layers; // encoder, then decoder
+  std::vector<Layer> layers; // encoder, then decoder
+  std::vector<StencilTables> stencils;
   std::unique_ptr<Arena> arena;
   Conformance conformance;
   std::vector<Threshold> thresholds; // those for `kind`

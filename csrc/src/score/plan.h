@@ -15,31 +15,84 @@ enum class ScoreKind { reconstruction, kl, mu2, rz, elbo };
 constexpr int row_padding = 16;
 static constexpr int padded(int n) { return (n + row_padding - 1) / row_padding * row_padding; }
 
-/// One dense layer: out[j] = activation(bias[j] + sum_k in[k] weight[j][k]).
+enum class StepKind { dense, conv, max_pool, average_pool, layer_norm, residual };
+
+/// One product of an output's sum, or one pixel of a pooling window. `in` is counted from the
+/// place's, in features; `weight` is a row of the weights: (kernel y, kernel x, input channel).
+struct Tap {
+  int32_t in, weight;
+};
+/// An output pixel and where its window begins (which may be outside the image).
+struct Place {
+  int32_t in, out;
+};
+/// Up to so many neighbouring places of a run as there are lanes: lane i reads in + i and is output
+/// pixel out + i * Stencil::strip_step.
+struct Strip {
+  int32_t in, out, count;
+};
+/// Places that have the same taps inside the image.
+struct Run {
+  const Tap *taps;
+  const Place *places;
+  const Strip *strips;
+  int n_taps, n_places, n_strips;
+};
+
+/// How a window walks over an image. An image is held by channel (as in the file: feature c *
+/// pixels
+/// + p) or by pixel (p * channels + c).
+struct Stencil {
+  const Run *runs;
+  int n_runs, weight_rows;
+  int in_channels, in_pixels, out_channels, out_pixels;
+  bool in_by_pixel, out_by_pixel;
+  bool by_strip;  // one row: neighbouring pixels in the vector, not channels
+  int strip_step; // output pixels from lane to lane
+  float inverse;  // average_pool: 1 / pixels of the window
+};
+
+/// One step. What it computes is written in the kernels' headers: dense.h, conv.h, pool.h, norm.h.
 ///
-/// The weights are held twice, each kernel's way:
+/// The weights of dense and conv are held twice, each kernel's way:
 ///   by_output  [in][padded(out)]       one row: 16 neighbouring outputs in a vector, padded with 0
 ///   by_block   blocks of [in][block]   many rows: the rows are in the vector, the weights
-///   broadcast;
-///                                      the last block holds what is left and is narrower
-struct DenseLayer {
-  int in, out;
+///                                      broadcast. The last block of a dense step holds what is
+///                                      left and is narrower; block_start() cuts a conv's channels.
+/// For conv, in and out are in these two lines the rows a Tap names and the output channels.
+struct Layer {
+  StepKind kind;
+  int in, out; // features
   Activation activation;
   float slope;            // leaky_relu only
-  const float *bias;      // [padded(out)]
-  const float *by_output; // [in][padded(out)]
+  const float *bias;      // [padded(out)], conv: [padded(channels)]
+  const float *by_output; // layer_norm: the gain [padded(out) + 16], as is its bias
   const float *by_block;
+  const Stencil *stencil; // conv and pools
+  float epsilon;          // layer_norm
+  int groups;             // layer_norm: normalises so many equal pieces, each by itself
+  int other_at;           // residual: where the other summand lies
+  int in_at, out_at;      // where in the row's memory of Plan::row_floats
+  int scratch_at;         // conv, max_pool, average_pool of one row
 };
+
+/// The first channel of block b of n: blocks are as wide as their neighbours, or one wider.
+static constexpr int block_start(int channels, int n, int b) {
+  return static_cast<int>(static_cast<int64_t>(channels) * b / n);
+}
 
 struct Plan {
   int n_features, latent, n_encoder, n_decoder;
   const float *mean, *inverse_scale; // [padded(n_features)], 0 in the padding
-  const DenseLayer *encoder, *decoder;
+  const Layer *encoder, *decoder;
   ScoreKind kind;
-  float beta;    // elbo only
-  int max_width; // the widest layer output
-  int tile_rows; // rows of the many-row kernel's tile
-  int few_rows;  // a last group of up to this many rows goes through the few-row kernel
+  float beta; // elbo only
+  /// A row's memory while it is scored, in float32s: the standardised features at 0, what each step
+  /// makes at its out_at. Values that are alive at the same time do not overlap.
+  int row_floats;
+  int latent_at, output_at; // what the encoder and what the decoder ends in
+  int tile_rows;            // rows of the many-row kernel's tile
+  int few_rows;             // a last group of up to this many rows goes through the few-row kernel
 };
 
 /// Where the rows lie. Row-major: row i starts at rows + i * row_stride. By column: feature j of
@@ -67,8 +120,11 @@ struct Results {
 /// workspace_floats(plan) float32s of scratch memory, 64-byte aligned. It does not allocate, lock,
 /// throw or print.
 struct ScoreTable {
-  int block;     // outputs in a block of by_block
-  int tile_rows; // preferred tile
+  int lanes;
+  int block;      // outputs in a block of by_block, dense
+  int conv_block; // most output channels in a block of by_block, conv
+  int group_rows; // rows that the many-row kernel computes at once
+  int tile_rows;  // preferred tile
   int few_rows;
   size_t (*workspace_floats)(const Plan &);
   void (*score)(const Plan &, const Rows &, size_t first, size_t n, float *workspace,

@@ -15,6 +15,7 @@ from vaelocity.cli import console, options
 from vaelocity.cli.console import facts
 from vaelocity.cli.tensors import TensorFile
 from vaelocity.cli.threshold import threshold_table
+from vaelocity.steps import CONVOLUTIONS, POOLS, output_image, output_width
 from vaelocity.threshold import Threshold
 
 
@@ -60,11 +61,11 @@ def parameter_count(metadata: Mapping[str, Any], file: TensorFile) -> int:
 def network_name(metadata: Mapping[str, Any], file: TensorFile) -> str:
     """The widths from the features to the reconstruction: 59-64-32-16-32-64-59."""
     widths = [len(metadata["features"])]
-    for layer in metadata["encoder"]:
-        widths.append(file.shapes[layer["weight"]][0])
+    for step in metadata["encoder"]:
+        widths.append(output_width(step, file.shapes, widths[-1]))
     widths[-1] = metadata["latent"]["size"]
-    for layer in metadata["decoder"]:
-        widths.append(file.shapes[layer["weight"]][0])
+    for step in metadata["decoder"]:
+        widths.append(output_width(step, file.shapes, widths[-1]))
     return "-".join(map(str, widths))
 
 
@@ -95,14 +96,29 @@ def _steps(metadata: Mapping[str, Any], file: TensorFile) -> Table:
         table.add_column(name)
     for step in metadata["preprocess"]:
         table.add_row("preprocess", step["op"], str(len(metadata["features"])), "")
+    width = len(metadata["features"])
     for part in ("encoder", "decoder"):
-        for layer in metadata[part]:
-            out, into = file.shapes[layer["weight"]]
-            table.add_row(part, layer["op"], f"{into} to {out}", layer["activation"])
+        for step in metadata[part]:
+            size, width = _size(step, file, width)
+            table.add_row(part, step["op"], size, step.get("activation", "identity"))
+        width = metadata["latent"]["size"]
     score = metadata["score"]
     beta = f", beta {score['beta']:g}" if score["kind"] == "elbo" else ""
     table.add_row("score", score["kind"], "", f"{score['loss']}{beta}")
     return table
+
+
+def _size(step: Mapping[str, Any], file: TensorFile, width: int) -> tuple[str, int]:
+    """A step's input and output as text, images as channels x height x width; the new width."""
+    made = output_width(step, file.shapes, width)
+    if step["op"] not in CONVOLUTIONS + POOLS:
+        return f"{width} to {made}", made
+    before, after = (
+        "x".join(map(str, i)) for i in (step["input"], output_image(step, file.shapes))
+    )
+    kernel = step["kernel"] if step["op"] in POOLS else file.shapes[step["weight"]][2:]
+    window = f"window {kernel[0]}x{kernel[1]}, stride {step['stride'][0]}x{step['stride'][1]}"
+    return f"{before} to {after}, {window}", made
 
 
 def _provenance(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:

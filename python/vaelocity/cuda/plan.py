@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vaelocity.bundle import BundleError
-from vaelocity.structure import ACTIVATIONS, GAUSSIAN_KINDS, POINT_KINDS
+from vaelocity.steps import ACTIVATIONS, require_dense
+from vaelocity.structure import GAUSSIAN_KINDS, POINT_KINDS
 
 Floats = npt.NDArray[np.float32]
 
@@ -70,8 +71,9 @@ def network(
 ) -> Network:
     """The network of a bundle that `read_bundle` has verified.
 
-    Raises BundleError where the bundle has no score of that kind.
+    Raises BundleError where the bundle has no score of that kind, or steps other than dense.
     """
+    require_dense(metadata, "the scorer on a GPU")
     gaussian = metadata["latent"]["kind"] == "gaussian"
     kind = kind or metadata["score"]["kind"]
     if kind not in GAUSSIAN_KINDS:

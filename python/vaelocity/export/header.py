@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from vaelocity._core import BundleError, Model, __version__
 from vaelocity.bundle import parse_bundle
+from vaelocity.steps import require_dense
 
 __all__ = ["cpp_header"]
 
@@ -124,12 +125,14 @@ def cpp_header(
         namespace: a C++ identifier; default: the file's name.
 
     Raises:
-        OSError, BundleError: the file cannot be read, is damaged, or has no such score.
+        OSError, BundleError: the file cannot be read, is damaged, has no such score, or has steps
+            other than dense.
         ValueError: the namespace is no C++ identifier.
     """
     data = Path(path).read_bytes()
     model = Model.from_bytes(data, kind or "", verify=True)
     metadata, tensors = parse_bundle(data)
+    require_dense(metadata, "the C++ header")
     name = namespace or re.sub(r"\W", "_", Path(path).stem, flags=re.ASCII)
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or "__" in name:
         raise ValueError(f"namespace: expected a C++ identifier, got {name!r}")

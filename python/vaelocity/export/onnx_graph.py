@@ -20,6 +20,7 @@ import numpy.typing as npt
 from vaelocity._core import Model, __version__
 from vaelocity.bundle import parse_bundle
 from vaelocity.scorer import Scorer
+from vaelocity.steps import require_dense
 from vaelocity.threshold import Threshold
 
 __all__ = ["onnx_model"]
@@ -59,6 +60,7 @@ def onnx_model(
     cut = None
     if threshold is not None or scorer.thresholds:
         cut = scorer.threshold(threshold)
+    require_dense(metadata, "the ONNX graph")
     return _Graph(metadata, tensors, scorer.kind).model(scorer, cut)
 
 

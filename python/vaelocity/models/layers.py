@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaelocity.structure import ACTIVATIONS
+from vaelocity.steps import ACTIVATIONS
 
 LEAKY_RELU_SLOPE = 0.01
 

@@ -55,6 +55,39 @@ def model(gaussian: bool, activation: str, kind: str) -> bytes:
     return bundle_bytes({**metadata, "conformance": conformance}, tensors)
 
 
+def images() -> bytes:
+    """Every step that is not dense, on an image of 1 x 4 x 4."""
+    rng = np.random.default_rng(1)
+    tensors: dict[str, np.ndarray] = {"mean": np.zeros(16, "f4"), "scale": np.ones(16, "f4")}
+
+    def step(op: str, shape: tuple[int, ...], out: int, **entries: Any) -> dict[str, Any]:
+        name = f"t{len(tensors)}"
+        tensors[f"{name}.w"] = rng.normal(size=shape).astype(np.float32)
+        tensors[f"{name}.b"] = rng.normal(size=out).astype(np.float32)
+        return {"op": op, "weight": f"{name}.w", "bias": f"{name}.b", **entries}
+
+    window = {"stride": [2, 1], "padding": [1, 1]}
+    back = {"stride": [2, 2], "padding": [0, 0], "output_padding": [0, 0]}
+    pool = {"input": [2, 2, 4], "kernel": [2, 2], "stride": [1, 2], "padding": [1, 0]}
+    metadata: dict[str, Any] = {
+        "features": [f"x{j}" for j in range(16)],
+        "preprocess": [{"op": "standardize", "mean": "mean", "scale": "scale"}],
+        "encoder": [
+            step("conv", (2, 1, 3, 3), 2, input=[1, 4, 4], **window),
+            {"op": "max_pool", **pool},
+            {"op": "average_pool", **pool, "input": [2, 3, 2], "padding": [0, 1]},
+            step("layer_norm", (8,), 8, epsilon=1e-5, groups=2),
+            {"op": "residual", "from": 2},
+            step("dense", (4, 8), 4),
+        ],
+        "latent": {"kind": "point", "size": 4},
+        "decoder": [step("conv_transpose", (1, 1, 2, 2), 1, input=[1, 2, 2], **back)],
+        "score": {"kind": "reconstruction", "loss": "squared_error", "beta": 0.5},
+        "thresholds": [],
+    }
+    return bundle_bytes(metadata, tensors)
+
+
 def without_tensors(metadata: str) -> bytes:
     """A file that is right but for its metadata."""
     mark, zeros = b'"checksum":"sha256:', b"0" * 64
@@ -69,6 +102,7 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for i, network in enumerate(NETWORKS):
         (folder / f"model{i}.vael").write_bytes(model(*network))
+    (folder / "images.vael").write_bytes(images())
     (folder / "empty").write_bytes(b"")
     (folder / "brace").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
     deep = b'{"__metadata__":' + b"[" * 5000

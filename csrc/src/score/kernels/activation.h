@@ -14,7 +14,7 @@ template <class F> inline void map(float *values, int n, F f) {
 }
 
 /// The layer's activation in place, relu left out: finish() in dense.h has done it.
-inline void activate(const DenseLayer &layer, float *values, int n) {
+inline void activate(const Layer &layer, float *values, int n) {
   const float slope = layer.slope;
   switch (layer.activation) {
   case Activation::identity:

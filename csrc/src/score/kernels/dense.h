@@ -91,7 +91,7 @@ inline void dense_block_of(int outputs, const float *in, float *out, ptrdiff_t s
 }
 
 /// A tile of rows. in: [layer.in][tile], out: [layer.out][tile]; rows: a multiple of group_rows.
-inline void dense_tile(const DenseLayer &layer, const float *in, float *out, int tile, int rows) {
+inline void dense_tile(const Layer &layer, const float *in, float *out, int tile, int rows) {
   const float *weights = layer.by_block;
   const bool relu = layer.activation == Activation::relu;
   for (int j = 0; j < layer.out; j += block_outputs) {
@@ -154,7 +154,7 @@ inline void dense_outputs(const float *in, ptrdiff_t in_stride, float *out, ptrd
 
 /// The widest vectors first, then halves of them: `outputs` is a multiple of row_padding.
 template <int R, int V>
-inline void dense_few_from(int j, int outputs, const DenseLayer &layer, const float *in, float *out,
+inline void dense_few_from(int j, int outputs, const Layer &layer, const float *in, float *out,
                            ptrdiff_t stride) {
   constexpr int width = V * Vec::lanes;
   for (; j + width <= outputs; j += width)
@@ -166,7 +166,7 @@ inline void dense_few_from(int j, int outputs, const DenseLayer &layer, const fl
 
 /// R rows, 1, 2 or 4. in and out: [R][stride]; out is written up to padded(layer.out).
 template <int R>
-inline void dense_few(const DenseLayer &layer, const float *in, float *out, ptrdiff_t stride) {
+inline void dense_few(const Layer &layer, const float *in, float *out, ptrdiff_t stride) {
 #if defined(VAEL_ISA_AVX512) || defined(VAEL_ISA_NEON)
   constexpr int vectors = R == 4 ? 2 : 4; // at most 16 accumulators
 #else

@@ -4,8 +4,11 @@
 // the vector (score_tile); a few rows left over, or a single event, with the outputs in the vector
 // (score_few). Both follow the summation orders of dense.h and terms.h: same row, same bits.
 
+#include "score/kernels/conv.h"
 #include "score/kernels/dense.h"
 #include "score/kernels/input.h"
+#include "score/kernels/norm.h"
+#include "score/kernels/pool.h"
 #include "score/plan.h"
 #include "simd/float_mode.h"
 #include "simd/terms.h"
@@ -78,20 +81,28 @@ template <class F> void latent_term(ScoreKind kind, F f) {
   }
 }
 
-/// Layers one after another between two buffers; returns where the result lies. `in` is not
-/// written.
-template <class Apply>
-const float *run(const DenseLayer *layers, int n, const float *in, float *a, float *b,
-                 Apply apply) {
-  for (int i = 0; i < n; ++i) {
-    float *out = in == a ? b : a;
-    apply(layers[i], in, out);
-    in = out;
-  }
-  return in;
-}
-
 // ---- Many rows
+
+void step_tile(const Layer &layer, float *memory, int tile, int rows) {
+  const float *in = memory + static_cast<ptrdiff_t>(layer.in_at) * tile;
+  float *out = memory + static_cast<ptrdiff_t>(layer.out_at) * tile;
+  switch (layer.kind) {
+  case StepKind::dense:
+    return dense_tile(layer, in, out, tile, rows);
+  case StepKind::conv:
+    return conv_tile(layer, in, out, tile, rows);
+  case StepKind::max_pool:
+  case StepKind::average_pool:
+    return pool_tile(layer, in, out, tile, rows);
+  case StepKind::layer_norm:
+    return layer_norm_tile(layer, in, out, tile, rows);
+  case StepKind::residual: {
+    const float *other = memory + static_cast<ptrdiff_t>(layer.other_at) * tile;
+    for (int j = 0; j < layer.out; ++j)
+      residual_values(layer, in + j * tile, other + j * tile, out + j * tile, rows);
+  }
+  }
+}
 
 void score_tile(const Plan &plan, const Rows &rows, size_t first, size_t at, int count,
                 float *workspace, const Results &results) {
@@ -100,15 +111,12 @@ void score_tile(const Plan &plan, const Rows &rows, size_t first, size_t at, int
   float *reconstruction = workspace; // [tile]
   float *latent = reconstruction + tile;
   float *bad = latent + tile;
-  float *x = bad + tile; // [n_features][tile]
-  float *a = x + plan.n_features * tile;
-  float *b = a + plan.max_width * tile;
-  const auto dense = [&](const DenseLayer &layer, const float *in, float *out) {
-    dense_tile(layer, in, out, tile, used);
-  };
+  float *x = bad + tile; // [row_floats][tile]
 
   load_tile(plan, rows, first, count, used, x, bad, tile);
-  const float *z = run(plan.encoder, plan.n_encoder, x, a, b, dense);
+  for (int i = 0; i < plan.n_encoder; ++i)
+    step_tile(plan.encoder[i], x, tile, used);
+  const float *z = x + static_cast<ptrdiff_t>(plan.latent_at) * tile;
   for (int r = 0; r < used; r += Vec::lanes) {
     store(reconstruction + r, zero());
     store(latent + r, zero());
@@ -117,9 +125,10 @@ void score_tile(const Plan &plan, const Rows &rows, size_t first, size_t at, int
       store(latent + r, sum_rows<Term>(z + r, logvar + r, tile, plan.latent));
     });
   }
-  const float *y = x;
+  const float *y = x + static_cast<ptrdiff_t>(plan.output_at) * tile;
   if (needs_decoder(plan.kind)) {
-    y = run(plan.decoder, plan.n_decoder, z, a, b, dense);
+    for (int i = 0; i < plan.n_decoder; ++i)
+      step_tile(plan.decoder[i], x, tile, used);
     for (int r = 0; r < used; r += Vec::lanes)
       store(reconstruction + r, sum_rows<SquaredError>(x + r, y + r, tile, plan.n_features));
   }
@@ -132,12 +141,6 @@ void score_tile(const Plan &plan, const Rows &rows, size_t first, size_t at, int
 
 // ---- Few rows
 
-/// float32s of one row's buffer. Twice the latent's padding may be read behind logvar.
-ptrdiff_t few_stride(const Plan &plan) {
-  const int width = plan.max_width > plan.n_features ? plan.max_width : plan.n_features;
-  return padded(width) + row_padding;
-}
-
 constexpr int few_at_once = 4;
 
 /// Up to so many rows, score_few beats a group of rows that is not full (measured on Zen 4, where
@@ -148,30 +151,56 @@ constexpr int few_rows = 28;
 constexpr int few_rows = group_rows * 2 / 3;
 #endif
 
+/// memory: R rows of plan.row_floats each. Only dense steps gain by computing rows together: their
+/// weights are read once for all.
+template <int R> void step_few(const Layer &layer, float *memory, ptrdiff_t stride) {
+  if (layer.kind == StepKind::dense)
+    return dense_few<R>(layer, memory + layer.in_at, memory + layer.out_at, stride);
+  for (int r = 0; r < R; ++r, memory += stride) {
+    const float *in = memory + layer.in_at;
+    float *out = memory + layer.out_at;
+    switch (layer.kind) {
+    case StepKind::conv:
+      conv_one(layer, in, out, memory + layer.scratch_at);
+      break;
+    case StepKind::max_pool:
+    case StepKind::average_pool:
+      pool_one(layer, in, out, memory + layer.scratch_at);
+      break;
+    case StepKind::layer_norm:
+      layer_norm_one(layer, in, out);
+      break;
+    case StepKind::residual:
+      residual_values(layer, in, memory + layer.other_at, out, padded(layer.out));
+      break;
+    case StepKind::dense:
+      break;
+    }
+  }
+}
+
 template <int R>
 void score_few(const Plan &plan, const Rows &rows, size_t first, size_t at, float *workspace,
                const Results &results) {
-  const ptrdiff_t stride = few_stride(plan);
+  const ptrdiff_t stride = plan.row_floats;
   float *x = workspace; // [R][stride]
-  float *a = x + R * stride;
-  float *b = a + R * stride;
-  const auto dense = [&](const DenseLayer &layer, const float *in, float *out) {
-    dense_few<R>(layer, in, out, stride);
-  };
 
   bool finite[R];
   for (int r = 0; r < R; ++r)
     finite[r] = load_one(plan, rows, first + r, x + r * stride);
-  const float *z = run(plan.encoder, plan.n_encoder, x, a, b, dense);
+  for (int i = 0; i < plan.n_encoder; ++i)
+    step_few<R>(plan.encoder[i], x, stride);
+  const float *z = x + plan.latent_at;
   float latent[R] = {}, reconstruction[R] = {};
   latent_term(plan.kind, [&]<class Term>(Term) {
     const float *logvar = plan.kind == ScoreKind::mu2 ? z : z + plan.latent;
     for (int r = 0; r < R; ++r)
       latent[r] = sum_one<Term>(z + r * stride, logvar + r * stride, plan.latent);
   });
-  const float *y = x;
+  const float *y = x + plan.output_at;
   if (needs_decoder(plan.kind)) {
-    y = run(plan.decoder, plan.n_decoder, z, a, b, dense);
+    for (int i = 0; i < plan.n_decoder; ++i)
+      step_few<R>(plan.decoder[i], x, stride);
     for (int r = 0; r < R; ++r)
       reconstruction[r] = sum_one<SquaredError>(x + r * stride, y + r * stride, plan.n_features);
   }
@@ -184,8 +213,9 @@ void score_few(const Plan &plan, const Rows &rows, size_t first, size_t at, floa
 
 size_t workspace_floats(const Plan &plan) {
   const size_t tile = static_cast<size_t>(plan.tile_rows);
-  const size_t many = tile * static_cast<size_t>(3 + plan.n_features + 2 * plan.max_width);
-  const size_t few = 3 * few_at_once * static_cast<size_t>(few_stride(plan));
+  const size_t row = static_cast<size_t>(plan.row_floats);
+  const size_t many = tile * (3 + row);
+  const size_t few = few_at_once * row;
   return many > few ? many : few;
 }
 
@@ -224,5 +254,11 @@ void score(const Plan &plan, const Rows &rows, size_t first, size_t n, float *wo
 
 extern "C" const vael::ScoreTable VAEL_ISA_NAME(vael_score_table);
 extern "C" const vael::ScoreTable VAEL_ISA_NAME(vael_score_table) = {
-    vael::VAEL_ISA::block_outputs, 32, vael::VAEL_ISA::few_rows, vael::VAEL_ISA::workspace_floats,
+    vael::VAEL_ISA::Vec::lanes,
+    vael::VAEL_ISA::block_outputs,
+    vael::VAEL_ISA::conv_block_channels,
+    vael::VAEL_ISA::group_rows,
+    32,
+    vael::VAEL_ISA::few_rows,
+    vael::VAEL_ISA::workspace_floats,
     vael::VAEL_ISA::score};

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from vaelocity.frozen import Dense, Network
+from vaelocity.frozen import Network
+from vaelocity.frozen_layers import Dense, Layer, Pool
+from vaelocity.steps import Image
 
 _OPERATORS = {
     "relu": "Relu",
@@ -36,11 +39,15 @@ class _Graph:
         self.constants[name] = np.asarray(value)
         return name
 
-    def layers(self, value: str, layers: Sequence[Dense], part: str) -> str:
+    def layers(self, value: str, layers: Sequence[Layer], part: str) -> str:
+        """Images keep their shape from a convolution or pool to the next."""
+        image: Image | None = None
         for i, layer in enumerate(layers):
-            weight = self.constant(f"{part}{i}.weight", layer.weight)
-            bias = self.constant(f"{part}{i}.bias", layer.bias)
-            value = self.add("Gemm", value, weight, bias, transB=1)
+            needed = None if isinstance(layer, Dense) else layer.input
+            if needed != image:
+                value = self._shaped(value, needed or (prod(image or ()),), f"{part}{i}.shape")
+            value = self._layer(value, layer, f"{part}{i}")
+            image = None if isinstance(layer, Dense) else layer.output
             if layer.activation == "silu":
                 value = self.add("Mul", value, self.add("Sigmoid", value))
             elif layer.activation != "identity":
@@ -48,7 +55,28 @@ class _Graph:
                     {"alpha": layer.slope} if layer.activation == "leaky_relu" else {}
                 )
                 value = self.add(_OPERATORS[layer.activation], value, **slope)
-        return value
+        return self._shaped(value, (prod(image),), f"{part}.row") if image else value
+
+    def _shaped(self, value: str, shape: Sequence[int], name: str) -> str:
+        return self.add("Reshape", value, self.constant(name, np.array([-1, *shape], np.int64)))
+
+    def _layer(self, value: str, layer: Layer, name: str) -> str:
+        """Without its activation."""
+        if isinstance(layer, Pool):
+            kind = "MaxPool" if layer.maximum else "AveragePool"
+            window: dict[str, Any] = {"kernel_shape": layer.kernel, "strides": layer.stride}
+            if not layer.maximum:
+                window["count_include_pad"] = 1
+            return self.add(kind, value, pads=layer.padding * 2, **window)
+        weight = self.constant(f"{name}.weight", layer.weight)
+        bias = self.constant(f"{name}.bias", layer.bias)
+        if isinstance(layer, Dense):
+            return self.add("Gemm", value, weight, bias, transB=1)
+        kind = "ConvTranspose" if layer.transposed else "Conv"
+        window = {"strides": layer.stride, "pads": layer.padding * 2}
+        if layer.transposed:
+            window["output_padding"] = layer.output_padding
+        return self.add(kind, value, weight, bias, **window)
 
     def total(self, value: str, output: str | None = None) -> str:
         """Sum over the features."""
@@ -83,7 +111,7 @@ def _score(graph: _Graph, network: Network, x: str, z: str) -> None:
     if not network.gaussian:
         _reconstruction(graph, network, x, z, "score")
         return
-    size = len(network.encoder[-1].bias) // 2
+    size = network.latent
     graph.constant("sizes", np.array([size, size], np.int64))
     graph.nodes.append(helper.make_node("Split", [z, "sizes"], ["mu", "logvar"], "split", axis=1))
     square = graph.add("Mul", "mu", "mu")

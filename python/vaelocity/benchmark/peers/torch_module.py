@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from vaelocity.frozen import Dense, Network
+from vaelocity.frozen import Network
+from vaelocity.frozen_layers import Dense, Layer, Pool
+from vaelocity.steps import Image
 
 
 class ScoreModule(nn.Module):
@@ -51,25 +53,51 @@ class ScoreModule(nn.Module):
         return 0.5 * (y - x).square().sum(1)
 
 
-def _mu_alone(layer: Dense) -> Dense:
-    """The half of the last encoder layer that gives mu."""
+def _mu_alone(layer: Layer) -> Layer:
+    """The half of the last encoder layer that gives mu, where it is one of its own."""
+    if not isinstance(layer, Dense):
+        return layer
     n = len(layer.bias) // 2
     return Dense(layer.weight[:n], layer.bias[:n], layer.activation, layer.slope)
 
 
-def _sequential(layers: Sequence[Dense], inplace: bool) -> nn.Sequential:
+def _sequential(layers: Sequence[Layer], inplace: bool) -> nn.Sequential:
+    """Images keep their shape from a convolution or pool to the next."""
     modules: list[nn.Module] = []
+    image: Image | None = None
     for layer in layers:
-        linear = nn.Linear(layer.weight.shape[1], layer.weight.shape[0])
-        weight, bias = torch.tensor(layer.weight), torch.tensor(layer.bias)
-        linear.load_state_dict({"weight": weight, "bias": bias})
-        modules.append(linear)
+        needed = None if isinstance(layer, Dense) else layer.input
+        if needed != image:
+            modules.append(nn.Unflatten(1, needed) if needed else nn.Flatten())
+        modules.append(_module(layer))
+        image = None if isinstance(layer, Dense) else layer.output
         if layer.activation != "identity":
             modules.append(_activation(layer, inplace))
+    if image:
+        modules.append(nn.Flatten())
     return nn.Sequential(*modules)
 
 
-def _activation(layer: Dense, inplace: bool) -> nn.Module:
+def _module(layer: Layer) -> nn.Module:
+    """Without its activation."""
+    if isinstance(layer, Pool):
+        pool = nn.MaxPool2d if layer.maximum else nn.AvgPool2d
+        return pool(layer.kernel, layer.stride, layer.padding)
+    made: nn.Module
+    out, into = layer.weight.shape[:2]
+    kernel, bias = layer.weight.shape[2:], torch.tensor(layer.bias)
+    if isinstance(layer, Dense):
+        made = nn.Linear(into, out)
+    elif layer.transposed:
+        window = (layer.stride, layer.padding, layer.output_padding)
+        made = nn.ConvTranspose2d(out, into, kernel, *window)
+    else:
+        made = nn.Conv2d(into, out, kernel, layer.stride, layer.padding)
+    made.load_state_dict({"weight": torch.tensor(layer.weight), "bias": bias})
+    return made
+
+
+def _activation(layer: Layer, inplace: bool) -> nn.Module:
     made: dict[str, Callable[[], nn.Module]] = {
         "tanh": nn.Tanh,
         "sigmoid": nn.Sigmoid,

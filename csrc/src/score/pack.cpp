@@ -1,0 +1,161 @@
+#include "score/pack.h"
+
+#include "score/stencil.h"
+#include "score/values.h"
+
+#include <algorithm>
+
+namespace vael {
+namespace {
+
+/// Of layer_norm, dense and conv.
+size_t packed_floats(const Step &step) {
+  const size_t width = static_cast<size_t>(padded(step.out));
+  switch (step.kind) {
+  case StepKind::dense:
+    return Arena::rounded(width) + Arena::rounded(width * step.in) +
+           Arena::rounded(static_cast<size_t>(step.out) * step.in);
+  case StepKind::conv: {
+    const size_t channels = step.to.channels,
+                 columns = static_cast<size_t>(padded(step.to.channels));
+    const size_t rows =
+        static_cast<size_t>(step.window.kernel[0]) * step.window.kernel[1] * step.from.channels;
+    return Arena::rounded(columns) + Arena::rounded(columns * rows) +
+           Arena::rounded(channels * rows);
+  }
+  case StepKind::layer_norm:
+    return 2 * Arena::rounded(width + row_padding);
+  default:
+    return 0;
+  }
+}
+
+void pack_dense(const Step &step, int block, Arena &arena, Layer &layer) {
+  const size_t in = step.in, out = step.out, width = padded(step.out);
+  float *bias = arena.take(width);
+  float *by_output = arena.take(width * in);
+  float *by_block = arena.take(out * in);
+  for (size_t j = 0; j < out; ++j) {
+    bias[j] = element(step.bias, j);
+    for (size_t k = 0; k < in; ++k)
+      by_output[k * width + j] = element(step.weight, j * in + k);
+  }
+  float *next = by_block;
+  for (size_t first = 0; first < out; first += block)
+    for (size_t k = 0; k < in; ++k)
+      for (size_t j = first; j < std::min(out, first + block); ++j)
+        *next++ = element(step.weight, j * in + k);
+  layer.bias = bias;
+  layer.by_output = by_output;
+  layer.by_block = by_block;
+}
+
+void pack_conv(const Step &step, int block, Arena &arena, Layer &layer) {
+  const size_t from = step.from.channels, to = step.to.channels, width = padded(step.to.channels);
+  const size_t window = static_cast<size_t>(step.window.kernel[0]) * step.window.kernel[1];
+  float *bias = arena.take(width);
+  float *by_output = arena.take(width * window * from);
+  float *by_block = arena.take(to * window * from);
+  const auto weight = [&](size_t position, size_t i, size_t j) {
+    const size_t channels = step.transposed ? i * to + j : j * from + i;
+    return element(step.weight, channels * window + position);
+  };
+  for (size_t j = 0; j < to; ++j)
+    bias[j] = element(step.bias, j);
+  for (size_t p = 0; p < window; ++p)
+    for (size_t i = 0; i < from; ++i)
+      for (size_t j = 0; j < to; ++j)
+        by_output[(p * from + i) * width + j] = weight(p, i, j);
+  float *next = by_block;
+  const int channels = step.to.channels, blocks = (channels + block - 1) / block;
+  for (int b = 0; b < blocks; ++b)
+    for (size_t p = 0; p < window; ++p)
+      for (size_t i = 0; i < from; ++i)
+        for (int j = block_start(channels, blocks, b); j < block_start(channels, blocks, b + 1);
+             ++j)
+          *next++ = weight(p, i, j);
+  layer.bias = bias;
+  layer.by_output = by_output;
+  layer.by_block = by_block;
+}
+
+void pack_layer_norm(const Step &step, Arena &arena, Layer &layer) {
+  float *bias = arena.take(padded(step.out) + row_padding);
+  float *gain = arena.take(padded(step.out) + row_padding);
+  for (int j = 0; j < step.out; ++j) {
+    bias[j] = element(step.bias, j);
+    gain[j] = element(step.weight, j);
+  }
+  layer.bias = bias;
+  layer.by_output = gain;
+}
+
+Layer pack_step(const Step &step, Model &model) {
+  Layer layer{};
+  layer.kind = step.kind;
+  layer.in = step.in;
+  layer.out = step.out;
+  layer.activation = step.activation;
+  layer.slope = step.slope;
+  layer.epsilon = step.epsilon;
+  layer.groups = step.groups;
+  if (step.kind == StepKind::dense)
+    pack_dense(step, model.table->block, *model.arena, layer);
+  else if (step.kind == StepKind::conv)
+    pack_conv(step, model.table->conv_block, *model.arena, layer);
+  else if (step.kind == StepKind::layer_norm)
+    pack_layer_norm(step, *model.arena, layer);
+  return layer;
+}
+
+} // namespace
+
+void pack_network(const Network &net, Model &model) {
+  std::vector<const Step *> steps;
+  for (const auto *part : {&net.encoder, &net.decoder})
+    for (const Step &step : *part)
+      steps.push_back(&step);
+  const size_t features = static_cast<size_t>(padded(net.n_features));
+  size_t total = 2 * Arena::rounded(features);
+  for (const Step *step : steps)
+    total += packed_floats(*step);
+  model.arena = std::make_unique<Arena>(total);
+
+  float *mean = model.arena->take(features);
+  float *inverse_scale = model.arena->take(features);
+  for (int j = 0; j < net.n_features; ++j) {
+    mean[j] = element(net.mean, j);
+    inverse_scale[j] = 1.0f / element(net.scale, j);
+  }
+  const Values values = place_values(net);
+  bool images = false;
+  model.stencils.reserve(steps.size());
+  for (size_t i = 0; i < steps.size(); ++i) {
+    Layer layer = pack_step(*steps[i], model);
+    layer.in_at = values.at[i];
+    layer.out_at = values.at[i + 1];
+    layer.scratch_at = values.scratch_at[i];
+    layer.other_at = values.at[values.other[i]];
+    if (values.is_image_step(*steps[i])) {
+      const bool encoder = i < net.encoder.size();
+      const size_t number = encoder ? i : i - net.encoder.size();
+      const std::string where =
+          std::string(encoder ? "encoder." : "decoder.") + std::to_string(number);
+      const ImageLayout layout{values.by_pixel[i], values.by_pixel[i + 1],
+                               prefers_strips(*steps[i])};
+      model.stencils.push_back(make_stencil(*steps[i], layout, model.table->lanes, where));
+      layer.stencil = &model.stencils.back().stencil;
+      images = true;
+    }
+    model.layers.push_back(layer);
+  }
+  const ScoreTable &table = *model.table;
+  model.plan = {net.n_features, net.latent, static_cast<int>(net.encoder.size()),
+                static_cast<int>(net.decoder.size()), mean, inverse_scale, model.layers.data(),
+                model.layers.data() + net.encoder.size(), net.kind, net.beta, values.row_floats,
+                values.at[net.encoder.size()], values.at.back(),
+                // Images are wide: a tile of as few rows as can be stays in L2.
+                images ? table.group_rows : table.tile_rows, table.few_rows};
+}
+
+} // namespace vael
