@@ -216,7 +216,7 @@ def test_inspect_shows_the_steps(
 
     assert main(["inspect", str(image_bundles[0]), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    widths = "126-72-120-60-156-156-156-52-52-52-3-21-21-21-612-720-30-90-126"
+    widths = "126-72-120-60-156-156-156-52-52-52-3-21-21-21-21-612-720-30-90-126"
     assert found["network"] == widths
     assert main(["inspect", str(image_bundles[0])]) == 0
     shown = " ".join(capsys.readouterr().out.split())
