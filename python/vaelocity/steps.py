@@ -124,7 +124,7 @@ def named_tensor(tensors: Tensors, name: str, dtype: type, shape: tuple[int | No
 
 def _check_dense(step: Step, where: str, tensors: Tensors, widths: list[int]) -> int:
     weight = named_tensor(tensors, step["weight"], np.float32, (None, widths[-1]))
-    out = weight.shape[0]
+    out: int = weight.shape[0]
     if not 1 <= out <= WIDEST_LAYER:
         raise BundleError(f"{where}: a width of {out}")
     named_tensor(tensors, step["bias"], np.float32, (out,))
