@@ -15,6 +15,7 @@
 #include "score/kernels/activation.h"
 #include "score/kernels/dense.h"
 #include "score/plan.h"
+#include "simd/repeat.h"
 
 namespace vael::VAEL_ISA {
 
@@ -38,51 +39,32 @@ template <int P, int J>
 inline void conv_block(const Run &run, const Place *places, const float *in, float *out, int tile,
                        ptrdiff_t pixel, ptrdiff_t channel, const float *weights, const float *bias,
                        bool relu) {
-  Vec sum[P][J][group_vectors];
+  constexpr int V = group_vectors;
+  Vec sum[J * P * V], x[P * V];
   const float *at[P];
-
-#pragma GCC unroll 16
-  for (int p = 0; p < P; ++p) {
-    at[p] = in + static_cast<ptrdiff_t>(places[p].in) * tile;
-
-#pragma GCC unroll 16
-    for (int j = 0; j < J; ++j)
-#pragma GCC unroll 16
-      for (int v = 0; v < group_vectors; ++v)
-        sum[p][j][v] = set(bias[j]);
-  }
+  repeat<P>([&](auto p) VAEL_INLINE {
+    at[p.value] = in + static_cast<ptrdiff_t>(places[p.value].in) * tile;
+  });
+  repeat<J * P * V>([&](auto i) VAEL_INLINE { sum[i.value] = set(bias[i.value / (P * V)]); });
   for (int t = 0; t < run.n_taps; ++t) {
     const Tap tap = run.taps[t];
     const float *w = weights + static_cast<ptrdiff_t>(tap.weight) * J;
     const ptrdiff_t offset = static_cast<ptrdiff_t>(tap.in) * tile;
-    Vec x[P][group_vectors];
-
-#pragma GCC unroll 16
-    for (int p = 0; p < P; ++p)
-#pragma GCC unroll 16
-      for (int v = 0; v < group_vectors; ++v)
-        x[p][v] = load(at[p] + offset + v * Vec::lanes);
-
-#pragma GCC unroll 16
-    for (int j = 0; j < J; ++j) {
-      const Vec broadcast = set(w[j]);
-
-#pragma GCC unroll 16
-      for (int p = 0; p < P; ++p)
-#pragma GCC unroll 16
-        for (int v = 0; v < group_vectors; ++v)
-          sum[p][j][v] = fma(x[p][v], broadcast, sum[p][j][v]);
-    }
+    repeat<P * V>([&](auto i) VAEL_INLINE {
+      x[i.value] = load(at[i.value / V] + offset + i.value % V * Vec::lanes);
+    });
+    repeat<J>([&](auto j) VAEL_INLINE {
+      const Vec broadcast = set(w[j.value]);
+      repeat<P * V>([&](auto i) VAEL_INLINE {
+        Vec &s = sum[decltype(j)::value * P * V + i.value];
+        s = fma(x[i.value], broadcast, s);
+      });
+    });
   }
-
-#pragma GCC unroll 16
-  for (int p = 0; p < P; ++p)
-#pragma GCC unroll 16
-    for (int j = 0; j < J; ++j)
-#pragma GCC unroll 16
-      for (int v = 0; v < group_vectors; ++v)
-        store(out + places[p].out * pixel + j * channel + v * Vec::lanes,
-              finish(sum[p][j][v], relu));
+  repeat<J * P * V>([&](auto i) VAEL_INLINE {
+    constexpr int j = i.value / (P * V), p = i.value / V % P, v = i.value % V;
+    store(out + places[p].out * pixel + j * channel + v * Vec::lanes, finish(sum[i.value], relu));
+  });
 }
 
 /// conv_block for a number of channels known only at run time, 1 .. J, and any number of places.
@@ -146,47 +128,31 @@ template <int P, int V>
 inline void conv_channels(const Run &run, const Place *places, const float *in, float *out,
                           ptrdiff_t pixel, const float *weights, ptrdiff_t weight_stride,
                           const float *bias, int channels, bool relu) {
-  Vec sum[P][V];
+  Vec sum[P * V], weight[V];
   const float *at[P];
-
-#pragma GCC unroll 16
-  for (int p = 0; p < P; ++p) {
-    at[p] = in + places[p].in;
-
-#pragma GCC unroll 16
-    for (int v = 0; v < V; ++v)
-      sum[p][v] = load(bias + v * Vec::lanes);
-  }
+  repeat<P>([&](auto p) VAEL_INLINE { at[p.value] = in + places[p.value].in; });
+  repeat<P * V>([&](auto i) VAEL_INLINE { sum[i.value] = load(bias + i.value % V * Vec::lanes); });
   for (int t = 0; t < run.n_taps; ++t) {
     const Tap tap = run.taps[t];
     const float *w = weights + tap.weight * weight_stride;
-    Vec weight[V];
-
-#pragma GCC unroll 16
-    for (int v = 0; v < V; ++v)
-      weight[v] = load(w + v * Vec::lanes);
-
-#pragma GCC unroll 16
-    for (int p = 0; p < P; ++p) {
-      const Vec x = set(at[p][tap.in]);
-
-#pragma GCC unroll 16
-      for (int v = 0; v < V; ++v)
-        sum[p][v] = fma(x, weight[v], sum[p][v]);
-    }
+    repeat<V>([&](auto v) VAEL_INLINE { weight[v.value] = load(w + v.value * Vec::lanes); });
+    repeat<P>([&](auto p) VAEL_INLINE {
+      const Vec x = set(at[p.value][tap.in]);
+      repeat<V>([&](auto v) VAEL_INLINE {
+        Vec &s = sum[decltype(p)::value * V + v.value];
+        s = fma(x, weight[v.value], s);
+      });
+    });
   }
-
-#pragma GCC unroll 16
-  for (int p = 0; p < P; ++p)
-#pragma GCC unroll 16
-    for (int v = 0; v < V; ++v) {
-      float *target = out + places[p].out * pixel + v * Vec::lanes;
-      const Vec value = finish(sum[p][v], relu);
-      if (channels >= (v + 1) * Vec::lanes)
-        store(target, value);
-      else
-        store_first(target, value, channels - v * Vec::lanes);
-    }
+  repeat<P * V>([&](auto i) VAEL_INLINE {
+    constexpr int p = i.value / V, v = i.value % V;
+    float *target = out + places[p].out * pixel + v * Vec::lanes;
+    const Vec value = finish(sum[i.value], relu);
+    if (channels >= (v + 1) * Vec::lanes)
+      store(target, value);
+    else
+      store_first(target, value, channels - v * Vec::lanes);
+  });
 }
 
 /// All places of a run: P at once, then halves of it.
@@ -228,17 +194,17 @@ template <int S>
 inline void conv_strips(const Run &run, const Strip *strips, const float *in, float *out, int step,
                         const float *weights, ptrdiff_t weight_stride, float bias, bool relu) {
   Vec sum[S];
-
-#pragma GCC unroll 16
-  for (int s = 0; s < S; ++s)
-    sum[s] = set(bias);
+  const float *at[S];
+  repeat<S>([&](auto s) VAEL_INLINE {
+    sum[s.value] = set(bias);
+    at[s.value] = in + strips[s.value].in;
+  });
   for (int t = 0; t < run.n_taps; ++t) {
     const Tap tap = run.taps[t];
     const Vec weight = set(weights[tap.weight * weight_stride]);
-
-#pragma GCC unroll 16
-    for (int s = 0; s < S; ++s)
-      sum[s] = fma(load(in + strips[s].in + tap.in), weight, sum[s]);
+    repeat<S>([&](auto s) VAEL_INLINE {
+      sum[s.value] = fma(load(at[s.value] + tap.in), weight, sum[s.value]);
+    });
   }
   for (int s = 0; s < S; ++s) {
     float values[Vec::lanes];
