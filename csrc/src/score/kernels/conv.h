@@ -120,7 +120,7 @@ constexpr int channel_vectors = row_padding / Vec::lanes;
 #if defined(VAEL_ISA_AVX512)
 constexpr int places_together = 8;
 #else
-constexpr int places_together = 4;
+constexpr int places_together = 6;
 #endif
 
 /// V vectors of channels of P places. out: by pixel; the last vector may hold fewer channels.
