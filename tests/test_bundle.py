@@ -231,6 +231,7 @@ def change(metadata: Metadata, path: str, value: object) -> Metadata:
     ("path", "value", "said"),
     [
         ("format", 3, "written in format 3, this vaelocity reads up to format 2: upgrade"),
+        ("format", 2**63 + 7, "written in format 9223372036854775815, this vaelocity reads up to"),
         ("format", "1", 'not a JSON object with an integer "format"'),
         ("format", ..., 'not a JSON object with an integer "format"'),
         ("preprocess/0/op", "whiten", 'preprocess: expected one step "standardize"'),
@@ -240,6 +241,7 @@ def change(metadata: Metadata, path: str, value: object) -> Metadata:
         ("encoder/1/weight", "nowhere", "tensor nowhere is missing"),
         ("encoder/0/bias", ..., "bias"),
         ("encoder", [], "encoder: ends "),
+        ("encoder", {"a": {"op": "dense"}}, "encoder: expected a list of steps"),
         ("decoder", ..., "decoder"),
         ("latent/kind", "round", "latent: unknown kind 'round'"),
         ("latent/size", 3, "expected"),

@@ -18,6 +18,7 @@ import vaelocity
 from vaelocity import _core
 from vaelocity.bundle import bundle_bytes, parse_bundle, read_bundle, write_bundle
 from vaelocity.export.header import cpp_header
+from vaelocity.frozen_layers import ACTIVATIONS, layer_of
 
 ISAS = _core.available_isas()
 FINITE = {
@@ -51,17 +52,20 @@ def test_the_bits_are_those_of_numpy(name: str) -> None:
         assert np.array_equal(bits(model.score(np.tile(rows, (7, 1)))), np.tile(expected, 7)), isa
 
 
-def test_the_reference_agrees_with_itself_in_float64() -> None:
-    """Else a mistake in it could go unnoticed where the kernels make the same one."""
-    metadata, tensors = image_networks.mixed().content()
-    rows = rows_of(4, len(metadata["features"]))
-    functions = {"identity": lambda x: x}
-    found = [
-        step_reference.run(metadata["encoder"], tensors, rows.astype(dtype), functions)
-        for dtype in (np.float32, np.float64)
-    ]
-    assert np.allclose(found[0], found[1], rtol=1e-4, atol=1e-5)
-    assert not np.array_equal(found[0], found[1])
+@pytest.mark.parametrize("name", ["mnist", "cicada", "wide", "signal"])
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_the_reference_agrees_with_one_written_otherwise(name: str, part: str) -> None:
+    """Products of whole windows in float64 against sums tap by tap: a mistake in the reference could
+    go unnoticed where the kernels make the same one. Both know convolutions and pools."""
+    metadata, tensors = getattr(image_networks, name)().content()
+    layers = [layer_of(step, tensors) for step in metadata[part]]
+    width = len(metadata["features"]) if part == "encoder" else metadata["latent"]["size"]
+    values = rows_of(4, width).astype(np.float64)
+    exact = {key: lambda x, f=f: f(x, 0.01) for key, f in ACTIVATIONS.items()}
+    found = step_reference.run(metadata[part], tensors, values, exact)
+    for layer in layers:
+        values = layer(values)
+    np.testing.assert_allclose(found, values, rtol=1e-12, atol=1e-12)
 
 
 def test_every_batch_size_position_and_layout(image_bundles: list[Path]) -> None:
@@ -189,6 +193,35 @@ def test_a_window_with_too_many_products_to_list_is_refused() -> None:
     draft.decoder.dense(250_000)
     with pytest.raises(vaelocity.BundleError, match=r"encoder\.0: \d+ products to list, at most"):
         _core.Model.from_bytes(bundle_bytes(*draft.content()), verify=False)
+
+
+def refused_by_core(draft: Draft, said: str) -> None:
+    with pytest.raises(vaelocity.BundleError, match=said):
+        _core.Model.from_bytes(bundle_bytes(*draft.content()), verify=False)
+
+
+@pytest.mark.parametrize("n", [70, 2050])
+def test_values_that_would_fill_the_memory_are_refused(n: int) -> None:
+    """Residual sums have no weights: a file of 21 MB asked for 275 GB, counted in ints."""
+    draft = Draft(1, 1)
+    e = draft.encoder.dense(1 << 20).layer_norm()
+    for _ in range(n):
+        e.residual(0)
+    for i in range(n):
+        e.residual(2 + i)
+    e.dense(1)
+    draft.decoder.dense(1)
+    refused_by_core(draft, r"the network keeps \d+ values of a row at once, at most 67108864")
+
+
+def test_lists_are_bounded_for_the_whole_network() -> None:
+    draft = Draft(1, 1)
+    e = draft.encoder.dense(1 << 20).shaped(1, 1 << 10, 1 << 10)
+    for _ in range(17):
+        e.pool("max_pool", (1, 1), stride=[1, 1])
+    e.dense(1)
+    draft.decoder.dense(1)
+    refused_by_core(draft, r"encoder\.1\d: \d+ products to list, at most 16777216")
 
 
 def test_what_cannot_take_the_steps_says_so(image_bundles: list[Path]) -> None:

@@ -83,7 +83,7 @@ def bundle_bytes(metadata: Mapping[str, Any], tensors: Mapping[str, Array]) -> b
     metadata = {**metadata}
     metadata.pop("identity", None)
     check_structure(metadata, tensors)
-    metadata = {"format": 1 if only_dense(metadata) else FORMAT, **metadata}
+    metadata = {**metadata, "format": 1 if only_dense(metadata) else FORMAT}
     metadata = owned(metadata, identity_of(metadata, tensors))
     check_structure(metadata, tensors)
     entries = {

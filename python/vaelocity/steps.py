@@ -13,7 +13,10 @@ states its shape and is checked against the width of the step before.
                     or over each of so many equal pieces by itself
     residual        from: the step of this part whose output is added, -1: what the part begins with
 
-Each may have an activation, and a slope for leaky_relu. A one-dimensional image is one pixel high.
+Each may have an activation (identity), and a slope for leaky_relu (0.01). A one-dimensional image is
+one pixel high. The C++ reader also bounds what a network needs while it scores: the values of a row
+that are alive at once (2^26) and the taps that it lists (2^22 a step, 2^24 with the output pixels of
+a network).
 """
 
 from __future__ import annotations
@@ -42,6 +45,8 @@ Image = tuple[int, int, int]
 
 def check_steps(steps: Any, part: str, tensors: Tensors, width: int, expected: int) -> None:
     """Raise BundleError unless the steps lead from rows `width` wide to rows `expected` wide."""
+    if not isinstance(steps, list):
+        raise BundleError(f"{part}: expected a list of steps")
     widths = [width]
     for i, step in enumerate(steps):
         where = f"{part}.{i}"

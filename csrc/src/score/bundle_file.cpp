@@ -103,8 +103,10 @@ BundleFile::BundleFile(const uint8_t *bytes, size_t size) {
   if (!metadata_.is_object() || !metadata_.contains("format") ||
       !metadata_["format"].is_number_integer())
     fail("metadata: not a JSON object with an integer \"format\"");
-  if (const int64_t format = metadata_["format"].get<int64_t>(); format > newest_format)
-    fail("written in format " + std::to_string(format) + ", this vaelocity reads up to format " +
+  const json &format = metadata_["format"];
+  if (format.is_number_unsigned() ? format.get<uint64_t>() > uint64_t{newest_format}
+                                  : format.get<int64_t>() > newest_format)
+    fail("written in format " + format.dump() + ", this vaelocity reads up to format " +
              std::to_string(newest_format) + ": upgrade vaelocity",
          VAEL_ERROR_VERSION);
   read_tensors(header, data, data_size);

@@ -129,6 +129,7 @@ void pack_network(const Network &net, Model &model) {
   }
   const Values values = place_values(net);
   bool images = false;
+  size_t listed = 0;
   model.stencils.reserve(steps.size());
   for (size_t i = 0; i < steps.size(); ++i) {
     Layer layer = pack_step(*steps[i], model);
@@ -143,7 +144,7 @@ void pack_network(const Network &net, Model &model) {
           std::string(encoder ? "encoder." : "decoder.") + std::to_string(number);
       const ImageLayout layout{values.by_pixel[i], values.by_pixel[i + 1],
                                prefers_strips(*steps[i])};
-      model.stencils.push_back(make_stencil(*steps[i], layout, model.table->lanes, where));
+      model.stencils.push_back(make_stencil(*steps[i], layout, model.table->lanes, where, listed));
       layer.stencil = &model.stencils.back().stencil;
       images = true;
     }

@@ -9,7 +9,8 @@
 namespace vael {
 namespace {
 
-constexpr size_t most_taps = size_t{1} << 22;
+constexpr size_t most_taps = size_t{1} << 22;   // of a step
+constexpr size_t most_listed = size_t{1} << 24; // taps and places of a network
 constexpr int few_channels = 4;
 
 /// In one direction: the kernel positions that lie inside the image, and how far from `begin` they
@@ -51,6 +52,12 @@ Axis make_axis(const Step &step, int direction) {
   return axis;
 }
 
+void fail_above(size_t n, size_t most, const std::string &where) {
+  if (n > most)
+    fail(where + ": " + std::to_string(n) + " products to list, at most " + std::to_string(most) +
+         " are supported");
+}
+
 /// Cuts a run's places into strips: neighbours in the input, evenly spaced in the output.
 void add_strips(const std::vector<Place> &places, size_t first, int step, int lanes,
                 std::vector<Strip> &strips) {
@@ -75,7 +82,10 @@ bool prefers_strips(const Step &step) {
 }
 
 StencilTables make_stencil(const Step &step, const ImageLayout &layout, int lanes,
-                           const std::string &where) {
+                           const std::string &where, size_t &listed) {
+  const int extent[2] = {step.to.height, step.to.width};
+  for (int i = 0; i < 2; ++i)
+    fail_above(size_t(extent[i]) * size_t(step.window.kernel[i]), most_taps, where);
   const Axis y = make_axis(step, 0), x = make_axis(step, 1);
   // A pool treats every channel alike: its taps are pixels.
   const int channels = step.kind == StepKind::conv ? step.from.channels : 1;
@@ -83,9 +93,9 @@ StencilTables make_stencil(const Step &step, const ImageLayout &layout, int lane
   for (const AxisTaps &rows : y.patterns)
     for (const AxisTaps &columns : x.patterns)
       n_taps += rows.size() * columns.size() * static_cast<size_t>(channels);
-  if (n_taps > most_taps)
-    fail(where + ": " + std::to_string(n_taps) + " products to list, at most " +
-         std::to_string(most_taps) + " are supported");
+  fail_above(n_taps, most_taps, where);
+  listed += n_taps + static_cast<size_t>(step.to.pixels());
+  fail_above(listed, most_listed, where);
 
   const int pixel = layout.in_by_pixel ? step.from.channels : 1;
   const int channel = layout.in_by_pixel ? 1 : step.from.pixels();

@@ -26,8 +26,9 @@ struct StencilTables {
 /// neighbouring pixels in the vector? Then both images lie by channel.
 bool prefers_strips(const Step &step);
 
-/// `lanes` bounds the strips. Throws LoadError where the lists would be too long to be sensible.
+/// `lanes` bounds the strips; `listed` counts what all lists of a network hold so far. Throws
+/// LoadError where they would be too long to be sensible.
 StencilTables make_stencil(const Step &step, const ImageLayout &layout, int lanes,
-                           const std::string &where);
+                           const std::string &where, size_t &listed);
 
 } // namespace vael

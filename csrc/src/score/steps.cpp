@@ -51,7 +51,7 @@ Image read_image(const json &step, const std::string &where, int in) {
   const json &value = step.at("input");
   if (!value.is_array() || value.size() != 3)
     fail(where + ": expected [channels, height, width] as input");
-  int extent[3];
+  int extent[3] = {};
   int64_t size = 1;
   for (int i = 0; i < 3; ++i) {
     extent[i] = read_int(value[i], 1, widest_layer, where + ": input");
@@ -82,7 +82,7 @@ Image read_target(const Step &step, int channels, const std::string &where) {
     if (step.transposed && w.output_padding[i] >= w.stride[i])
       fail(where + ": output_padding must be less than stride");
   }
-  // No product below overflows: each extent is at most (2^20 - 1) * 1024 + 2048 < 2^31.
+  // Either extent alone first: then their product cannot overflow.
   if (to[0] > widest_layer || to[1] > widest_layer || to[0] * to[1] > widest_layer ||
       to[0] * to[1] * channels > widest_layer)
     fail(where + ": makes an image of more than " + std::to_string(widest_layer) + " values");
@@ -117,6 +117,9 @@ void read_conv(const BundleFile &file, const json &json_step, const std::string 
       fail(where + ": a kernel " + std::to_string(extent) + " wide");
     step.window.kernel[i] = static_cast<int>(extent);
   }
+  // A tap's place among the weights is an int.
+  if (channels * step.window.kernel[0] * step.window.kernel[1] > std::numeric_limits<int>::max())
+    fail(where + ": a kernel of too many weights");
   read_pair(json_step, "stride", 1, where, step.window.stride);
   read_pair(json_step, "padding", 0, where, step.window.padding);
   if (step.transposed)
@@ -213,7 +216,10 @@ float read_float(const json &object, const char *key, float otherwise, const std
 std::vector<Step> read_steps(const BundleFile &file, const char *part, int in) {
   std::vector<Step> steps;
   std::vector<int> widths = {in};
-  for (const json &step : file.metadata().at(part)) {
+  const json &list = file.metadata().at(part);
+  if (!list.is_array())
+    fail(std::string(part) + ": expected a list of steps");
+  for (const json &step : list) {
     const std::string where = std::string(part) + "." + std::to_string(steps.size());
     steps.push_back(read_step(file, step, where, widths));
     widths.push_back(steps.back().out);

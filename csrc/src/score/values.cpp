@@ -1,5 +1,6 @@
 #include "score/values.h"
 
+#include "score/error.h"
 #include "score/stencil.h"
 
 #include <algorithm>
@@ -10,28 +11,36 @@ namespace {
 
 constexpr int always = std::numeric_limits<int>::max();
 
+/// A row's memory: 256 MiB. Residual steps keep values alive without any weights, so that a small
+/// file could ask for more than there is, and than an int counts.
+constexpr int64_t most_row_floats = int64_t{1} << 26;
+
 /// A piece of memory, taken from step `first` to step `last` inclusive.
 struct Lease {
-  int at, floats, first, last;
+  int64_t at, floats;
+  int first, last;
 };
 
 /// Vectors are read and written whole, and the latent's sums read once more behind it.
-int leased_floats(int width) { return padded(width) + row_padding; }
+int64_t leased_floats(int width) { return int64_t{padded(width)} + row_padding; }
 
-/// The lowest place that is free from step `first` to `last`.
-int lease(std::vector<Lease> &leases, int floats, int first, int last) {
+/// The lowest place that is free from step `first` to `last`. Throws LoadError where there is none.
+int lease(std::vector<Lease> &leases, int64_t floats, int first, int last) {
   std::vector<Lease> taken;
   std::copy_if(leases.begin(), leases.end(), std::back_inserter(taken),
                [&](const Lease &l) { return l.last >= first && l.first <= last; });
   std::sort(taken.begin(), taken.end(), [](const Lease &a, const Lease &b) { return a.at < b.at; });
-  int at = 0;
+  int64_t at = 0;
   for (const Lease &l : taken) {
     if (at + floats <= l.at)
       break;
     at = std::max(at, l.at + l.floats);
   }
+  if (at + floats > most_row_floats)
+    fail("the network keeps " + std::to_string(at + floats) + " values of a row at once, at most " +
+         std::to_string(most_row_floats) + " are supported");
   leases.push_back({at, floats, first, last});
-  return at;
+  return static_cast<int>(at);
 }
 
 /// Only a convolution or a pool may hold its image by pixel, and only others read it so.
@@ -73,7 +82,8 @@ Values place_values(const Network &net) {
   values.by_pixel.push_back(false);
   for (size_t i = 0; i < n; ++i) {
     const Step &step = *steps[i];
-    const int now = static_cast<int>(i), floats = leased_floats(step.out);
+    const int now = static_cast<int>(i);
+    const int64_t floats = leased_floats(step.out);
     // A pool by pixel needs an image by pixel; where there is one channel both are the same.
     const bool from_image = step.kind == StepKind::conv || values.by_pixel[i];
     values.by_pixel.push_back(reads_by_pixel(step) && from_image && !flat[i + 1]);
@@ -81,9 +91,10 @@ Values place_values(const Network &net) {
     const bool reorders = reads_by_pixel(step) && !values.by_pixel[i + 1];
     values.scratch_at.push_back(reorders ? lease(leases, floats, now, now) : 0);
   }
-  values.row_floats = 0;
+  int64_t row_floats = 0;
   for (const Lease &l : leases)
-    values.row_floats = std::max(values.row_floats, l.at + l.floats);
+    row_floats = std::max(row_floats, l.at + l.floats);
+  values.row_floats = static_cast<int>(row_floats);
   return values;
 }
 

@@ -18,6 +18,7 @@ struct Values {
   static bool is_image_step(const Step &step);
 };
 
+/// Throws LoadError for a network that keeps more alive at once than a row's memory may hold.
 Values place_values(const Network &net);
 
 } // namespace vael
