@@ -160,6 +160,21 @@ def test_the_frozen_network_scores_as_torch(make: Any) -> None:
     assert not np.allclose(expected, expected[0], rtol=1e-2)
 
 
+class _Shifted(nn.Conv2d):
+    """A convolution that is none."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) + 1
+
+
+class _Around(nn.Sequential):
+    """A residual block as it is often written."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = super().forward(x)
+        return x + y
+
+
 @pytest.mark.parametrize(
     ("module", "error", "said"),
     [
@@ -181,6 +196,13 @@ def test_the_frozen_network_scores_as_torch(make: Any) -> None:
         (nn.Sequential(nn.Linear(60, 2), nn.ReLU(), nn.ReLU()), ValueError, "module 2, a ReLU"),
         (nn.Sequential(nn.Linear(60, 2), nn.ELU(2.0)), ValueError, "alpha 2.0"),
         (nn.Sequential(nn.Linear(60, 2), nn.GELU("tanh")), ValueError, "approximate"),
+        (nn.Flatten(2), ValueError, "flattens a part of a row"),
+        (nn.Conv1d(2, 2, 3), ValueError, r"takes \[channels, length\]"),
+        (nn.MaxPool1d(2), ValueError, r"takes \[channels, length\]"),
+        (nn.Sequential(nn.Flatten(), nn.Conv2d(2, 2, 1)), ValueError, "takes an image"),
+        (nn.Sequential(nn.Conv2d(2, 2, 1), nn.Flatten(), nn.BatchNorm1d(60)), ValueError, "right"),
+        (_Shifted(2, 2, 1), TypeError, "module 0, a _Shifted"),
+        (_Around(nn.Linear(60, 60)), TypeError, "module 0, a _Around"),
     ],
 )
 def test_what_has_no_step_is_refused_by_name(

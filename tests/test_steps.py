@@ -55,8 +55,8 @@ def test_the_bits_are_those_of_numpy(name: str) -> None:
 @pytest.mark.parametrize("name", ["mnist", "cicada", "wide", "signal"])
 @pytest.mark.parametrize("part", ["encoder", "decoder"])
 def test_the_reference_agrees_with_one_written_otherwise(name: str, part: str) -> None:
-    """Products of whole windows in float64 against sums tap by tap: a mistake in the reference could
-    go unnoticed where the kernels make the same one. Both know convolutions and pools."""
+    """Products of whole windows in float64 against sums tap by tap: a mistake in the reference
+    could go unnoticed where the kernels make the same one. Both know convolutions and pools."""
     metadata, tensors = getattr(image_networks, name)().content()
     layers = [layer_of(step, tensors) for step in metadata[part]]
     width = len(metadata["features"]) if part == "encoder" else metadata["latent"]["size"]

@@ -13,10 +13,10 @@ states its shape and is checked against the width of the step before.
                     or over each of so many equal pieces by itself
     residual        from: the step of this part whose output is added, -1: what the part begins with
 
-Each may have an activation (identity), and a slope for leaky_relu (0.01). A one-dimensional image is
-one pixel high. The C++ reader also bounds what a network needs while it scores: the values of a row
-that are alive at once (2^26) and the taps that it lists (2^22 a step, 2^24 with the output pixels of
-a network).
+Each may have an activation (identity), and a slope for leaky_relu (0.01). A one-dimensional image
+is one pixel high. The C++ reader also bounds what a network needs while it scores: the values of a
+row that are alive at once (2^26) and the taps that it lists (2^22 a step, 2^24 a network, its
+output pixels counted in).
 """
 
 from __future__ import annotations

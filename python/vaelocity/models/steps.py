@@ -28,8 +28,8 @@ _ACTIVATIONS: dict[type[nn.Module], str] = {
     nn.SiLU: "silu",
     nn.GELU: "gelu",
 }
-_NOTHING = (nn.Identity, nn.Flatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d)
-"""What changes no value of a frozen network, whose rows are flat."""
+_NOTHING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d)
+"""What changes neither a value nor a shape of a frozen network."""
 
 
 def steps_of(module: nn.Module, part: str, shape: Sequence[int], tensors: Tensors) -> list[Any]:
@@ -48,7 +48,8 @@ def steps_of(module: nn.Module, part: str, shape: Sequence[int], tensors: Tensor
     Raises:
         TypeError: a module that has no step.
         ValueError: a module's option that has none, or a weight that is not finite. Both errors
-            name the module by its number among the leaves.
+            name the module by its number among the leaves. A subclass with a forward of its own is
+            such a module: what it computes is not known.
     """
     chain = _Chain(part, shape, tensors)
     for number, leaf in enumerate(_leaves(module)):
@@ -58,7 +59,8 @@ def steps_of(module: nn.Module, part: str, shape: Sequence[int], tensors: Tensor
 
 
 def _leaves(module: nn.Module) -> Iterator[nn.Module]:
-    if isinstance(module, nn.Sequential):
+    if type(module).forward is nn.Sequential.forward:
+        assert isinstance(module, nn.Sequential)
         for child in module:
             yield from _leaves(child)
     elif isinstance(module, Dense):
@@ -88,23 +90,24 @@ class _Chain:
         self.folds = False  # and a batch norm?
 
     def add(self, leaf: nn.Module, what: str) -> None:
-        kind = type(leaf)
-        if isinstance(leaf, nn.Unflatten):
+        if type(leaf).forward not in _FORWARDS:
+            raise TypeError(f"{what}: a frozen network has no such step")
+        if isinstance(leaf, nn.Flatten):
+            self._flatten(leaf, what)
+        elif isinstance(leaf, nn.Unflatten):
             sizes = [int(size) for size in leaf.unflattened_size]
             if prod(sizes) != prod(self.shape):
                 raise ValueError(f"{what}: makes {sizes} of {prod(self.shape)} values")
             self.shape = _image(sizes)
         elif isinstance(leaf, _NOTHING):
             return
-        elif kind in _ACTIVATIONS:
+        elif type(leaf) in _ACTIVATIONS:
             self._activation(leaf, what)
         elif isinstance(leaf, nn.BatchNorm1d | nn.BatchNorm2d):
             self._batch_norm(leaf, what)
         else:
-            known = next((make for types, make in _STEPS if isinstance(leaf, types)), None)
-            if known is None:
-                raise TypeError(f"{what}: a frozen network has no such step")
-            known(self, leaf, what)
+            make = next(make for types, make in _STEPS if isinstance(leaf, types))
+            make(self, leaf, what)
 
     def step(self, op: str, what: str, folds: bool = False, **entries: Any) -> None:
         """Appends a step; arrays among its entries become tensors."""
@@ -118,10 +121,21 @@ class _Chain:
         self.steps.append(step)
         self.open, self.folds = True, folds
 
-    def image(self, what: str) -> list[int]:
+    def image(self, what: str, signal: bool) -> list[int]:
+        """The shape, of an image or, with `signal`, of what is one pixel high."""
         if len(self.shape) != 3:
             raise ValueError(f"{what}: takes an image, and is given rows {self.shape[0]} wide")
+        if signal and self.shape[1] != 1:
+            raise ValueError(f"{what}: takes [channels, length], and is given {self.shape}")
         return list(self.shape)
+
+    def _flatten(self, leaf: nn.Flatten, what: str) -> None:
+        """Rows of one dimension; a batch norm behind it has another number of columns."""
+        if (leaf.start_dim, leaf.end_dim) != (1, -1):
+            raise ValueError(f"{what}: flattens a part of a row, only all of it has a frozen form")
+        if len(self.shape) > 1:
+            self.folds = False
+        self.shape = (prod(self.shape),)
 
     def made_image(self) -> None:
         shapes = {name: array.shape for name, array in self.tensors.items()}
@@ -171,7 +185,7 @@ def _linear(chain: _Chain, leaf: nn.Linear, what: str) -> None:
 def _conv(chain: _Chain, leaf: Any, what: str) -> None:
     _check(what, groups=(leaf.groups, 1), padding_mode=(leaf.padding_mode, "zeros"))
     _check(what, dilation=(set(leaf.dilation), {1}))
-    image = chain.image(what)
+    image = chain.image(what, isinstance(leaf, nn.Conv1d | nn.ConvTranspose1d))
     if image[0] != leaf.in_channels:
         raise ValueError(f"{what}: takes {leaf.in_channels} channels, and is given {image[0]}")
     transposed = isinstance(leaf, nn.ConvTranspose1d | nn.ConvTranspose2d)
@@ -218,7 +232,7 @@ def _pool(chain: _Chain, leaf: Any, what: str) -> None:
     chain.step(
         "max_pool" if maximum else "average_pool",
         what,
-        input=chain.image(what),
+        input=chain.image(what, flat),
         kernel=_both(leaf.kernel_size, 1, flat),
         stride=_both(leaf.stride, 1, flat),
         padding=padding,
@@ -257,6 +271,17 @@ _STEPS: tuple[tuple[Any, Callable[[_Chain, Any, str], None]], ...] = (
     (nn.LayerNorm, _layer_norm),
     (nn.GroupNorm, _group_norm),
 )
+
+
+_FORWARDS = {
+    module.forward
+    for module in (
+        *(nn.Flatten, nn.Unflatten, *_NOTHING, *_ACTIVATIONS, nn.BatchNorm1d, nn.BatchNorm2d),
+        *(nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d),
+        *(nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d, nn.LayerNorm, nn.GroupNorm),
+    )
+}
+"""Of everything that is known."""
 
 
 def _check(what: str, **options: tuple[Any, Any]) -> None:
