@@ -154,7 +154,7 @@ def bundles(make_bundle: Callable[..., Path]) -> list[Path]:
 def few_bundles(make_bundle: Callable[..., Path], image_bundles: list[Path]) -> list[Path]:
     """Smaller ones than `bundles`, and every other kind of step, for emulators and sanitizers."""
     return [
-        *image_bundles[:2],
+        *(path for path in image_bundles if path.stem != "signal"),
         make_bundle([37, 20, 9], activation="relu"),
         make_bundle([17, 13, 3], gaussian=True, activation="tanh"),
         make_bundle([1, 1]),

@@ -3,7 +3,9 @@
 //   no allocation       the C library's allocator is interposed and counts, first call included
 //   no system call      a child process in seccomp's strict mode would be killed at the first one
 //   no exception trap   with every floating-point trap armed, on any input
-//   no exception flag   invalid, division by zero, overflow: none for finite ordinary rows
+//   no exception flag   invalid, division by zero, overflow: none for finite ordinary rows; lanes
+//   of
+//                       an image's steps that no row uses may raise some after extreme rows
 //   no mode left behind rounding, flushing and traps are as the caller had them, and do not matter
 #include "isa.h"
 #include "vaelocity/vaelocity.hpp"

@@ -35,8 +35,8 @@ struct Step {
   Window window;              // conv and pools
   float epsilon;              // layer_norm only
   int groups;                 // layer_norm only
-  int other; // residual only: adds what step `other` of the part makes, -1: what the part begins
-             // with
+  /// residual only: adds what step `other` of the part makes, -1: what the part begins with
+  int other;
 };
 
 struct Network {

@@ -39,9 +39,8 @@ struct Run {
   int n_taps, n_places, n_strips;
 };
 
-/// How a window walks over an image. An image is held by channel (as in the file: feature c *
-/// pixels
-/// + p) or by pixel (p * channels + c).
+/// How a window walks over an image, which is held by channel, as in the file (c * pixels + p), or
+/// by pixel (p * channels + c).
 struct Stencil {
   const Run *runs;
   int n_runs, weight_rows;

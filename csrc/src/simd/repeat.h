@@ -2,7 +2,9 @@
 // registers. Nested loops under an unroll pragma are unrolled too late for that.
 #pragma once
 
-namespace vael {
+#include "simd/vec.h"
+
+namespace vael::VAEL_ISA {
 
 template <int I> struct Index {
   static constexpr int value = I;
@@ -18,4 +20,4 @@ template <int N, int I = 0, class F> VAEL_INLINE inline void repeat(F f) {
   }
 }
 
-} // namespace vael
+} // namespace vael::VAEL_ISA

@@ -66,8 +66,8 @@ inline void pool_tile(const Layer &layer, const float *in, float *out, int tile,
     activate(layer, out + static_cast<ptrdiff_t>(j) * tile, rows);
 }
 
-/// One row by pixel: the channels are in the vector.
-inline void pool_by_channel(const Layer &layer, const float *in, float *out) {
+/// One row, an image held by pixel: the channels are in the vector.
+inline void pool_by_pixel(const Layer &layer, const float *in, float *out) {
   const Stencil &s = *layer.stencil;
   const bool maximum = layer.kind == StepKind::max_pool;
   for (const Run *run = s.runs; run < s.runs + s.n_runs; ++run)
@@ -83,8 +83,8 @@ inline void pool_by_channel(const Layer &layer, const float *in, float *out) {
       }
 }
 
-/// One row by channel: pixel after pixel.
-inline void pool_by_pixel(const Layer &layer, const float *in, float *out) {
+/// One row, an image held by channel: pixel after pixel.
+inline void pool_by_channel(const Layer &layer, const float *in, float *out) {
   const Stencil &s = *layer.stencil;
   const bool maximum = layer.kind == StepKind::max_pool;
   for (const Run *run = s.runs; run < s.runs + s.n_runs; ++run)
@@ -98,11 +98,11 @@ inline void pool_by_pixel(const Layer &layer, const float *in, float *out) {
 inline void pool_one(const Layer &layer, const float *in, float *out, float *scratch) {
   const Stencil &s = *layer.stencil;
   if (!s.in_by_pixel) {
-    pool_by_pixel(layer, in, out);
-  } else if (s.out_by_pixel) {
     pool_by_channel(layer, in, out);
+  } else if (s.out_by_pixel) {
+    pool_by_pixel(layer, in, out);
   } else {
-    pool_by_channel(layer, in, scratch);
+    pool_by_pixel(layer, in, scratch);
     to_channels(scratch, out, s.out_pixels, s.out_channels);
   }
   if (layer.activation == Activation::relu)
