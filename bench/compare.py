@@ -40,8 +40,11 @@ def compare(
 ) -> tuple[list[Change], list[str]]:
     """The changes, and the entries that only one of the results has timed.
 
-    Raises ValueError for results of different machines.
+    Raises ValueError for results of different machines, or without entries that can be matched.
     """
+    for results in (old, new):
+        if not all("entries" in case for case in results["cases"]):
+            raise ValueError("a result has cases without entries: not one of a race")
     if old["machine"]["cpu"] != new["machine"]["cpu"]:
         raise ValueError(
             f"the results are of different machines: {old['machine']['cpu']} and "

@@ -60,8 +60,23 @@ def _section(stem: str, results: Mapping[str, Any], folder: Path) -> list[str]:
     ]
     if (folder / f"{stem}.svg").exists():
         head += ["", f"![]({folder.name}/{stem}.svg)"]
-    cases = [case for case in results.get("cases", []) if _shown(stem, case)]
+    if stem == "stream":
+        return [*head, "", *_streams(results["cases"])]
+    cases = [case for case in results["cases"] if _shown(stem, case)]
     return [*head, "", *_table(cases)] if cases else head
+
+
+def _streams(cases: Sequence[Mapping[str, Any]]) -> list[str]:
+    rows = [
+        (
+            case["title"],
+            f"{case['events_per_second'] / 1e6:.2f}",
+            pages.ratio_text(case["ratio"]),
+            case["wanted"],
+        )
+        for case in cases
+    ]
+    return pages.table(("", "million events/s", "of the scorer alone", "wanted"), rows)
 
 
 def _shown(stem: str, case: Mapping[str, Any]) -> bool:

@@ -6,6 +6,7 @@ import importlib
 import json
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -61,6 +62,15 @@ def test_a_wrong_answer_is_refused(scores: Any, reason: str) -> None:
 def test_information_is_timed_though_inexact_but_never_nan() -> None:
     assert entry([1.0, 2.0, 4.1], information="bfloat16").call is not None
     assert entry([1.0, 2.0, np.nan], information="bfloat16").call is None
+
+
+def test_a_score_near_zero_has_a_floor_where_it_is_asked_for() -> None:
+    """Of 1 % of the median score, here 1: the error allowed is then 1e-6, not 2e-10."""
+    reference = np.array([1.0, 1.0, 2e-6])
+    for off, status in ((0.9e-6, "timed"), (1.1e-6, "refused")):
+        made = race.Entry("peer", "way", lambda off=off: reference + np.array([0, 0, off]))
+        assert race.checked(made, reference, floor=0.01).status == status
+        assert race.checked(made, reference).status == "refused"
 
 
 def test_a_peer_that_fails_says_why() -> None:
@@ -209,6 +219,9 @@ def test_the_reference_is_the_scorer(
         np.testing.assert_allclose(
             found.reference(rows), exact_score(path, rows, kind), rtol=1e-5, atol=1e-9
         )
+        scores = vaelocity.load(path, kind=kind).score(rows)
+        atol = 0.0 if kind == "reconstruction" else 1e-6
+        np.testing.assert_allclose(scores, found.reference(rows), rtol=1e-5, atol=atol)
         assert found.flop == 2 * {
             ("reconstruction", False): 2 * (7 * 5 + 5 * 3),
             ("reconstruction", True): 2 * (7 * 5 + 5 * 3),
@@ -233,12 +246,40 @@ def test_a_model_is_timed_beside_every_peer_that_is_installed(
         assert seen["vaelocity"] == "timed"
         assert seen["vaelocity generic"] == "timed"
         assert seen["torch eager"] == "timed"
-        # Not installed is not wrong; what is installed must give the score.
-        assert seen["pyod"] in (
-            "timed",
-            "not installed" if kind == "reconstruction" else "left out",
-        )
-        assert {seen["onnxruntime"], seen["openvino"]} <= {"timed", "not installed"}
+        for name in ("onnxruntime", "openvino"):
+            assert seen[name] == ("timed" if find_spec(name) else "not installed")
+        installed = "timed" if find_spec("pyod") else "not installed"
+        assert seen["pyod"] == (installed if kind == "reconstruction" else "left out")
+
+
+def test_convolutions_are_timed_beside_every_peer_that_is_installed(
+    image_bundles: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of these networks that have neither layer norm nor residual sums."""
+    pytest.importorskip("torch")
+    monkeypatch.setenv("BENCH_QUICK", "1")
+    known = [path for path in image_bundles if path.stem in ("signal", "wide")]
+    assert len(known) == 2
+    for path in known:
+        net = frozen.read(path.stem, path)
+        rows = networks.made_rows(net, 50)
+        case = cases.batch(net, rows, NO_PEAK, True, peers=("torch_eager", "onnxruntime"))
+        seen = {e["name"]: e["status"] for e in case["entries"]}
+        assert seen["vaelocity"] == seen["torch eager"] == "timed"
+        assert seen["onnxruntime"] == ("timed" if find_spec("onnxruntime") else "not installed")
+
+
+def test_products_with_the_zeros_around_an_image_are_not_counted() -> None:
+    """3 x 3 over 4 x 5 pixels with a border of zeros: (2 + 3 + 3 + 2) x (2 + 3 + 3 + 3 + 2)."""
+    shape = {"weight": (7, 2, 3, 3), "bias": (7,)}
+    tensors = {name: np.zeros(size, np.float32) for name, size in shape.items()}
+    step = {"weight": "weight", "bias": "bias", "stride": [1, 1], "padding": [1, 1]}
+    conv = frozen_layers.layer_of({"op": "conv", "input": [2, 4, 5], **step}, tensors)
+    assert conv.products == 7 * 2 * 10 * 13
+    back = frozen_layers.layer_of(
+        {"op": "conv_transpose", "input": [7, 4, 5], "output_padding": [0, 0], **step}, tensors
+    )
+    assert back.products == conv.products
 
 
 def test_a_model_that_the_peers_cannot_say_is_named(make_bundle: Callable[..., Path]) -> None:
@@ -367,6 +408,27 @@ def test_a_clock_that_changed_is_no_change(module: Callable[[str], ModuleType]) 
     new["machine"] = {**new["machine"], "cpu": "another"}
     with pytest.raises(ValueError, match="different machines: a processor and another"):
         compare.compare(old, new)
+
+
+def stream_case(ratio: dict[str, float] | None) -> dict[str, Any]:
+    """As bench_stream.py writes it."""
+    return {"title": "a file", "events_per_second": 2e6, "ratio": ratio, "wanted": ">= 0.8"}
+
+
+def test_results_of_streams_have_a_table_and_are_not_compared(
+    module: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables, compare = module("tables"), module("compare")
+    ratio = {"value": 0.9, "low": 0.85, "high": 0.95}
+    made = {**results(case(2.0)), "cases": [stream_case(ratio), stream_case(None)]}
+    (tmp_path / "machine").mkdir()
+    (tmp_path / "machine" / "stream.json").write_text(json.dumps(made))
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    page = tables.page()
+    assert "| a file | 2.00 | 0.90 [0.85, 0.95] | >= 0.8 |" in page
+    assert "| a file | 2.00 |  | >= 0.8 |" in page
+    with pytest.raises(ValueError, match="cases without entries"):
+        compare.compare(made, made)
 
 
 def test_the_committed_summary_is_that_of_the_results(

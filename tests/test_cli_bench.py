@@ -72,6 +72,20 @@ def test_latency_gives_only_the_percentiles_that_its_calls_support(
         latency.measure(make_bundle([5, 4, 2]), "kl", 2000)
 
 
+@pytest.mark.skipif(shutil.which("c++") is None, reason="needs a C++ compiler")
+def test_latency_of_a_slow_model_is_given_up(
+    make_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latency, "SECONDS", 0.01)
+    found = latency.measure(make_bundle([5, 4, 2]), "reconstruction", 1_000_000)
+    assert found == {"why": "took longer than 0.01 s"}
+
+
+def test_a_kind_needs_a_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["bench", "--kind", "mu2"]) == 2
+    assert "--kind needs MODEL.vael" in capsys.readouterr().err
+
+
 def test_latency_without_a_compiler_says_so(
     make_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

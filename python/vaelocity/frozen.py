@@ -64,15 +64,25 @@ class Network:
         return self.kind in ("reconstruction", "elbo")
 
     @property
+    def mu_alone(self) -> bool:
+        """Whether logvar is not asked for, and made by rows of weights of its own."""
+        asked = self.kind not in ("reconstruction", "mu2")
+        return self.gaussian and not asked and isinstance(self.encoder[-1], Dense)
+
+    @property
+    def scored_encoder(self) -> tuple[Layer, ...]:
+        """The encoder as far as the score needs it: without logvar where `mu_alone`."""
+        *before, last = self.encoder
+        if self.mu_alone and isinstance(last, Dense):
+            n = self.latent
+            last = Dense(last.weight[:n], last.bias[:n], last.activation, last.slope)
+        return (*before, last)
+
+    @property
     def flop(self) -> int:
         """Multiplications and additions of the products that the score needs, for a row."""
-        size = sum(layer.products for layer in self.encoder)
-        last = self.encoder[-1]
-        if self.gaussian and self.kind in ("reconstruction", "mu2") and isinstance(last, Dense):
-            size -= last.products // 2  # logvar is not asked for
-        if self.decodes:
-            size += sum(layer.products for layer in self.decoder)
-        return 2 * size
+        layers = (*self.scored_encoder, *(self.decoder if self.decodes else ()))
+        return 2 * sum(layer.products for layer in layers)
 
     @property
     def row_bytes(self) -> int:

@@ -79,9 +79,17 @@ class Conv:
 
     @property
     def products(self) -> int:
-        """Of a row, those with the zeros around the image included, as is usual."""
-        image = self.input if self.transposed else self.output
-        return self.weight.size * image[1] * image[2]
+        """Of a row; those with the zeros around the image are left out, as the scorer does."""
+        pairs = 1
+        for axis in (0, 1):
+            few, many = self.input[1 + axis], self.output[1 + axis]
+            if not self.transposed:
+                few, many = many, few
+            # Place i of the image with fewer pixels meets i * stride - padding + k of the other.
+            first = np.arange(few)[:, None] * self.stride[axis] - self.padding[axis]
+            met = first + np.arange(self.weight.shape[2 + axis])
+            pairs *= int(((met >= 0) & (met < many)).sum())
+        return self.weight.shape[0] * self.weight.shape[1] * pairs
 
     def __call__(self, x: Exact) -> Exact:
         image = x.reshape(-1, *self.input)

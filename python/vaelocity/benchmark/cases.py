@@ -15,7 +15,7 @@ import numpy as np
 
 import vaelocity
 from vaelocity.benchmark.machine import Peak
-from vaelocity.benchmark.race import OURS, PEERS, Entry, checked, peer_entries, race
+from vaelocity.benchmark.race import OURS, PEERS, Entry, checked, floor_of, peer_entries, race
 from vaelocity.benchmark.timing import Contender, interleave, median
 from vaelocity.frozen import Network, Rows
 
@@ -48,11 +48,12 @@ def batch(
     reference = network.reference(rows)
     scorer = _scorer(network)
     ours = Entry(OURS, "score(rows, out)", partial(scorer.score, rows, out))
-    entries = [checked(ours, reference)]
+    check = partial(checked, reference=reference, floor=floor_of(network))
+    entries = [check(ours)]
     for isa in isas:
         if isa != scorer.isa:
             slower = partial(_scorer(network, isa).score, rows, out)
-            entries.append(checked(Entry(f"{OURS} {isa}", "score(rows, out)", slower), reference))
+            entries.append(check(Entry(f"{OURS} {isa}", "score(rows, out)", slower)))
     entries += peer_entries(network, rows, reference, peers)
     found = race(
         entries, n, network.flop, peak, *_rounds(n, quick), row_bytes=_row_bytes(network, peak)
@@ -84,9 +85,9 @@ def columns(network: Network, rows: Rows, peak: Peak, quick: bool) -> dict[str, 
         "score(rows in Fortran order, out)": np.asfortranarray(rows),
         "score(rows, out)": rows,
     }
+    check = partial(checked, reference=reference, floor=floor_of(network))
     entries = [
-        checked(Entry(OURS, way, partial(scorer.score, data, out)), reference)
-        for way, data in ways.items()
+        check(Entry(OURS, way, partial(scorer.score, data, out))) for way, data in ways.items()
     ]
     entries += [gathered(entry) for entry in peer_entries(network, rows, reference)]
     found = race(entries, n, network.flop, peak, *_rounds(n, quick))
@@ -99,9 +100,9 @@ def threads(network: Network, rows: Rows, peak: Peak, counts: Sequence[int]) -> 
     n, out = len(rows), np.empty(len(rows), np.float32)
     reference = network.reference(rows)
     score = _scorer(network).score
+    check = partial(checked, reference=reference, floor=floor_of(network))
     entries = [
-        checked(Entry(OURS, f"threads={t}", partial(score, rows, out, threads=t)), reference)
-        for t in counts
+        check(Entry(OURS, f"threads={t}", partial(score, rows, out, threads=t))) for t in counts
     ]
     found = race(entries, n, network.flop, peak, 15, 0.01)
     words = {1: "one", 2: "two", 3: "three", 4: "four"}

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 SECONDS = 300
+"""After so long it is given up."""
 
 
 def measure(path: Path, kind: str, calls: int) -> dict[str, Any]:
-    """What latency.cpp prints, nanoseconds by case; {"why": ...} where it could not be built.
+    """What latency.cpp prints, nanoseconds by case; {"why": ...} where it could not be built or
+    took longer than SECONDS.
 
     Raises ValueError with its message where the program ends with an error.
     """
@@ -32,10 +34,13 @@ def measure(path: Path, kind: str, calls: int) -> dict[str, Any]:
         )  # fmt: skip
         if built.returncode:
             return {"why": f"{compiler}: {built.stderr.strip().splitlines()[-1]}"}
-        done = subprocess.run(
-            [str(program), str(path), str(calls), kind],
-            capture_output=True, text=True, check=False, timeout=SECONDS,
-        )  # fmt: skip
+        try:
+            done = subprocess.run(
+                [str(program), str(path), str(calls), kind],
+                capture_output=True, text=True, check=False, timeout=SECONDS,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return {"why": f"took longer than {SECONDS} s"}
     if done.returncode:
         raise ValueError(f"latency: {done.stderr.strip()}")
     found: dict[str, Any] = json.loads(done.stdout)

@@ -105,7 +105,7 @@ def _case(case: Mapping[str, Any]) -> list[str]:
             f"{case['rows'] / entry['seconds']['value'] / 1e6:.3g}",
             _percent(entry["percent_of_peak"]),
         ]
-        cells += [f"{entry.get('percent_of_bandwidth', 0):.2g}"] * memory
+        cells += [f"{entry.get('percent_of_bandwidth', 0):.1f}"] * memory
         rows.append((*cells, pages.ratio_text(entry["speedup"]), pages.error_text(entry)))
     return pages.table(tuple(head), rows)
 

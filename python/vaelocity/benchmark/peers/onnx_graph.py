@@ -91,7 +91,7 @@ def score_model(network: Network) -> bytes:
     mean = graph.constant("mean", network.mean)
     inverse = graph.constant("inverse_scale", network.inverse_scale)
     x = graph.add("Mul", graph.add("Sub", "rows", mean), inverse)
-    z = graph.layers(x, network.encoder, "encoder")
+    z = graph.layers(x, network.scored_encoder, "encoder")
     _score(graph, network, x, z)
     made = helper.make_graph(
         graph.nodes,
@@ -111,13 +111,16 @@ def _score(graph: _Graph, network: Network, x: str, z: str) -> None:
     if not network.gaussian:
         _reconstruction(graph, network, x, z, "score")
         return
-    size = network.latent
-    graph.constant("sizes", np.array([size, size], np.int64))
-    graph.nodes.append(helper.make_node("Split", [z, "sizes"], ["mu", "logvar"], "split", axis=1))
-    square = graph.add("Mul", "mu", "mu")
+    mu, size = z, network.latent
+    if not network.mu_alone:
+        mu = "mu"
+        graph.constant("sizes", np.array([size, size], np.int64))
+        graph.nodes.append(helper.make_node("Split", [z, "sizes"], [mu, "logvar"], "split", axis=1))
     if network.kind == "reconstruction":
-        _reconstruction(graph, network, x, "mu", "score")
-    elif network.kind == "mu2":
+        _reconstruction(graph, network, x, mu, "score")
+        return
+    square = graph.add("Mul", mu, mu)
+    if network.kind == "mu2":
         graph.total(square, "score")
     elif network.kind == "rz":
         precision = graph.add("Exp", graph.add("Neg", "logvar"))
@@ -131,7 +134,7 @@ def _score(graph: _Graph, network: Network, x: str, z: str) -> None:
             graph.add("Mul", total, "half", output="score")
             return
         weight = graph.constant("weight", np.float32(0.5 * network.beta))
-        reconstruction = _reconstruction(graph, network, x, "mu", None)
+        reconstruction = _reconstruction(graph, network, x, mu, None)
         graph.add("Add", reconstruction, graph.add("Mul", total, weight), output="score")
 
 

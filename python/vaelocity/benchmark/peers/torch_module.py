@@ -20,14 +20,12 @@ class ScoreModule(nn.Module):
 
     def __init__(self, network: Network, inplace: bool = False) -> None:
         super().__init__()
-        encoder = [*network.encoder]
-        if network.gaussian and network.kind in ("reconstruction", "mu2"):
-            encoder[-1] = _mu_alone(encoder[-1])
-        self.encoder = _sequential(encoder, inplace)
+        self.encoder = _sequential(network.scored_encoder, inplace)
         self.decoder = _sequential(network.decoder if network.decodes else (), inplace)
         self.register_buffer("mean", torch.from_numpy(network.mean))
         self.register_buffer("inverse_scale", torch.from_numpy(network.inverse_scale))
         self.kind, self.beta, self.inplace = network.kind, network.beta, inplace
+        self.halves = network.gaussian and not network.mu_alone
         self.eval()
 
     def forward(self, rows: Tensor) -> Tensor:
@@ -35,12 +33,13 @@ class ScoreModule(nn.Module):
             x = (rows - self.mean).mul_(self.inverse_scale)
         else:
             x = (rows - self.mean) * self.inverse_scale
-        z: Tensor = self.encoder(x)
+        mu: Tensor = self.encoder(x)
+        if self.halves:
+            mu, logvar = mu.chunk(2, 1)
         if self.kind == "reconstruction":
-            return self._reconstruction(x, z)
+            return self._reconstruction(x, mu)
         if self.kind == "mu2":
-            return z.square().sum(1)
-        mu, logvar = z.chunk(2, 1)
+            return mu.square().sum(1)
         if self.kind == "rz":
             return (mu.square() * torch.exp(-logvar)).sum(1)
         kl = 0.5 * (mu.square() + torch.expm1(logvar) - logvar).sum(1)
@@ -51,14 +50,6 @@ class ScoreModule(nn.Module):
         if self.inplace:
             return y.sub_(x).square_().sum(1).mul_(0.5)
         return 0.5 * (y - x).square().sum(1)
-
-
-def _mu_alone(layer: Layer) -> Layer:
-    """The half of the last encoder layer that gives mu, where it is one of its own."""
-    if not isinstance(layer, Dense):
-        return layer
-    n = len(layer.bias) // 2
-    return Dense(layer.weight[:n], layer.bias[:n], layer.activation, layer.slope)
 
 
 def _sequential(layers: Sequence[Layer], inplace: bool) -> nn.Sequential:
