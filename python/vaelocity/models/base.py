@@ -103,8 +103,8 @@ class Model(nn.Module):
         raise NotImplementedError
 
     def step_without_graph(self, backend: str | None) -> StepWithoutGraph | None:
-        """A shorter way to `training_terms` and their gradients than autograd, which costs as much
-        as the arithmetic of a small batch; None where the model knows none.
+        """A shorter way to `training_terms` and their gradients than autograd, whose graph is a
+        large part of the time of a small batch; None where the model knows none.
 
         It is asked for before every epoch, and its numbers are those of autograd.
         """

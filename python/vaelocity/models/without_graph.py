@@ -1,8 +1,8 @@
 """Training steps of dense networks without autograd's graph.
 
-For a batch of some hundred rows building the graph and walking back through it takes as long as
-the products of the layers. These steps take the same products in the same order as autograd does,
-so that their numbers are its numbers, bit for bit.
+For a batch of some hundred rows building the graph and walking back through it is a large part of
+the time (bench/results/*/fit.md, beside a plain loop). These steps take the same products in the
+same order as autograd does, so that their numbers are its numbers, bit for bit.
 """
 
 from __future__ import annotations
