@@ -28,9 +28,11 @@ from vaelocity.models import (
 )
 from vaelocity.models.base import Model
 from vaelocity.models.corruption import CORRUPTIONS
+from vaelocity.models.latent import LatentModel
 from vaelocity.models.latent_reconstruction import latent_reconstruction
 from vaelocity.models.pca import initialise_pca
 from vaelocity.report.metrics import auc
+from vaelocity.threshold import threshold_for
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -136,7 +138,7 @@ def test_a_family_without_a_frozen_scorer_says_so(name: str, tmp_path: Path) -> 
         (lambda: MaskedAutoencoder(6, hidden_share=1), "hidden_share: expected between 0 and 1"),
         (lambda: MaskedAutoencoder(6, rounds=0), "rounds: expected a positive integer, got 0"),
         (lambda: VAE(6, free_bits=-1), "free_bits: expected a finite number of at least 0"),
-        (lambda: VAE(6, warmup=-1), "warmup: expected a finite number of at least 0"),
+        (lambda: VAE(6, warmup=-1), "warmup: expected an integer of at least 0"),
         (lambda: Ensemble([], X), "members: expected at least one"),
     ],
 )
@@ -219,6 +221,9 @@ def test_a_missing_value_is_hidden_from_fit_and_score_and_imputed_from_the_rest(
     other = asked.copy()
     other[:, 3] = shuffled(asked)[:, 3]
     assert auc(scores, model.score(other)).value > 0.7
+    beyond = asked[:1].copy()
+    beyond[0, 0] = np.inf
+    assert np.isnan(model.impute(beyond)).all()
     # What stands in the place of a missing value is not looked at.
     features = model.score_features(asked)
     assert np.isnan(features[:, 4]).all()
@@ -242,13 +247,31 @@ def test_the_masks_of_the_score_hide_every_feature_equally_often() -> None:
 
 def test_feature_scores_add_up(family: Model) -> None:
     if isinstance(family, MaskedAutoencoder):
-        for kind in family.kinds:
-            np.testing.assert_allclose(
-                family.score_features(TEST, kind).sum(1),
-                family.score(TEST, kind),
-                rtol=1e-4,
-                atol=1e-4,
-            )
+        pairs = [(family.score_features(TEST, kind), kind) for kind in family.kinds]
+    else:
+        assert isinstance(family, LatentModel)
+        pairs = [(family.score_features(TEST), "reconstruction")]
+    for found, kind in pairs:
+        np.testing.assert_allclose(found.sum(1), family.score(TEST, kind), rtol=1e-4, atol=1e-4)
+
+
+def test_swapped_values_come_back_with_the_file_whatever_it_promises(tmp_path: Path) -> None:
+    model = DenoisingAutoencoder(6, latent=24, hidden=(32,), corruption="swap", level=0.2)
+    model.fit(X, epochs=2).save(tmp_path / "m.vael", conformance=TEST[:7])
+    again = models.load(tmp_path / "m.vael")
+    assert np.array_equal(again.score(TEST, "denoising"), model.score(TEST, "denoising"))
+
+
+def test_a_frozen_file_has_thresholds_of_its_own_scores_alone(tmp_path: Path) -> None:
+    """Its identity says nothing of scores that torch alone computes."""
+    model = DenoisingAutoencoder(6, latent=24, hidden=(32,)).fit(X, epochs=2)
+    for kind, ours in (("reconstruction", True), ("denoising", False)):
+        found = threshold_for(scores=model.score(TEST, kind), fpr=0.1, kind=kind)
+        if ours:
+            model.save(tmp_path / "m.vael", thresholds=[found])
+            continue
+        with pytest.raises(ValueError, match="a file of DenoisingAutoencoder does not have"):
+            model.save(tmp_path / "n.vael", thresholds=[found])
 
 
 # linear
@@ -256,7 +279,7 @@ def test_feature_scores_add_up(family: Model) -> None:
 
 def pca(rows: np.ndarray, latent: int) -> tuple[np.ndarray, np.ndarray]:
     """scikit-learn's components [latent, d] and reconstruction scores of the standardised rows."""
-    from sklearn.decomposition import PCA
+    PCA = pytest.importorskip("sklearn.decomposition").PCA
 
     rows = rows.astype(np.float64)
     x = (rows - rows.mean(0)) / rows.std(0)
@@ -339,11 +362,26 @@ def test_a_student_gives_the_scores_of_its_teacher_and_freezes(tmp_path: Path) -
     frozen = vaelocity.load(path)
     assert frozen.kind == "mu2"
     np.testing.assert_allclose(frozen.score(rows), learned, rtol=1e-3, atol=1e-4)
+    for ask in (student.reconstruct, student.score_features):
+        with pytest.raises(TypeError, match="a Student has learned a score alone"):
+            ask(rows[:3])
+    with pytest.raises(TypeError, match="a Student has learned a score alone"):
+        student.decode(rows[:3, :4])
     with pytest.raises(RuntimeError, match=r"trained by distill\(teacher, X\)"):
         student.fit(X)
     masked = MaskedAutoencoder(6, hidden=(32,)).fit(X, epochs=20, batch_size=64, lr=5e-3)
     with pytest.raises(ValueError, match=r"teacher: expected a masked score that is .* not negat"):
         distill(masked, X)
+
+
+def test_a_teacher_is_asked_in_eval_mode_whatever_mode_it_is_in() -> None:
+    teacher = Autoencoder(6, latent=2, hidden=(8,), batch_norm=True).fit(X, epochs=2)
+    before = {name: values.clone() for name, values in teacher.state_dict().items()}
+    teacher.train()
+    distill(teacher, X, epochs=1)
+    assert teacher.training
+    for name, values in teacher.state_dict().items():
+        assert torch.equal(values, before[name]), name
 
 
 def test_the_latent_reconstruction_is_its_formula() -> None:

@@ -142,7 +142,7 @@ def test_the_constructor_names_the_argument_that_is_wrong(
 
 
 def test_what_is_asked_of_a_fitted_model(model: Diffusion, halves: Diffusion) -> None:
-    with pytest.raises(ValueError, match="n: expected at least 0, got -1"):
+    with pytest.raises(ValueError, match="n: expected an integer of at least 0, got -1"):
         model.sample(-1)
     with pytest.raises(ValueError, match="steps: expected 1 to 1000, got 1001"):
         model.sample(1, steps=1001)

@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch", reason="needs the extra vaelocity[train]")
+
 import torch
 from torch import nn
 

@@ -129,7 +129,7 @@ def test_the_constructor_names_the_argument_that_is_wrong(
 
 
 def test_what_is_asked_of_a_fitted_model(model: GAN, halves: GAN) -> None:
-    with pytest.raises(ValueError, match="n: expected at least 0, got -1"):
+    with pytest.raises(ValueError, match="n: expected an integer of at least 0, got -1"):
         model.sample(-1)
     with pytest.raises(ValueError, match="label: this model has no classes"):
         model.sample(1, label=0)
@@ -137,3 +137,16 @@ def test_what_is_asked_of_a_fitted_model(model: GAN, halves: GAN) -> None:
         halves.sample(2, label=[-1, 2])
     with pytest.raises(RuntimeError, match="this GAN was not fitted"):
         GAN(2, hidden=(4,)).sample(1)
+
+
+def test_an_overflow_is_the_most_anomalous_score_not_the_most_normal(model: GAN) -> None:
+    rows = np.full((4, 2), 3e38, np.float32) * np.array([[1, 1], [-1, 1], [1, -1], [-1, -1]])
+    found = model.score(rows.astype(np.float32), "discriminator")
+    assert np.isfinite(found).all()
+
+
+def test_validation_has_no_penalty_in_its_history() -> None:
+    model = GAN(2, latent=2, hidden=(8,)).fit(ring(200), ring(50), epochs=1)
+    assert "discriminator_gradient" in model.history
+    assert "val_discriminator_loss" in model.history
+    assert "val_discriminator_gradient" not in model.history

@@ -142,6 +142,19 @@ def test_what_does_not_freeze_says_so(name: str, tmp_path: Path) -> None:
     assert not (tmp_path / "n.vael").exists()
 
 
+def test_a_model_of_your_own_comes_back_if_its_class_is_given(tmp_path: Path) -> None:
+    class Mine(Diffusion):
+        """Its arguments are Diffusion's."""
+
+    model = fit(Mine(2, hidden=(8, 8)), 1)
+    model.save(tmp_path / "m.vael")
+    with pytest.raises(BundleError, match="unknown class 'Mine'; see classes"):
+        models.load(tmp_path / "m.vael")
+    again = models.load(tmp_path / "m.vael", classes=[Mine])
+    assert type(again) is Mine
+    assert np.array_equal(again.score(ROWS), model.score(ROWS))
+
+
 def test_networks_of_your_own_are_used_and_not_saved(tmp_path: Path) -> None:
     class Zero(torch.nn.Module):
         def __init__(self) -> None:

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch", reason="needs the extra vaelocity[train]")
+
 import torch
 from torch import Tensor, nn
 

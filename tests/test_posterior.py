@@ -85,7 +85,7 @@ def test_a_vae_that_learned_is_not_the_squared_norm(vae: VAE) -> None:
     assert norm_correlation(vae, TEST) < 0.85
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        vae.after_fit(vae.scaler.inverse(vae.scaler(vae.examples)))
+        vae.after_fit(vae.examples)
 
 
 def test_warm_up_and_free_bits_leave_more_in_the_units() -> None:
@@ -105,10 +105,10 @@ def test_warm_up_and_free_bits_leave_more_in_the_units() -> None:
 
 def test_warm_up_ends_and_goes_on_where_it_was() -> None:
     arguments = {"latent": 2, "hidden": (8,), "warmup": 30}
-    seven = VAE(8, **arguments).fit(X, epochs=4, batch_size=200)
+    whole = VAE(8, **arguments).fit(X, epochs=4, batch_size=200)
     parts = VAE(8, **arguments).fit(X, epochs=1, batch_size=200).fit(X, epochs=3, batch_size=200)
-    assert float(seven.steps) == 40
-    assert np.array_equal(seven.score(TEST), parts.score(TEST))
+    assert float(whole.steps) == 40
+    assert np.array_equal(whole.score(TEST), parts.score(TEST))
 
 
 def test_random_codes_of_a_vae_are_like_the_data_and_those_of_an_autoencoder_are_not(
@@ -125,5 +125,6 @@ def test_random_codes_of_a_vae_are_like_the_data_and_those_of_an_autoencoder_are
         for model, arguments in ((VAE, {"beta": 0.1}), (Autoencoder, {}))
     }
     assert found[VAE].density > 2 * found[Autoencoder].density
-    with pytest.raises(ValueError, match=r"X: expected more than 5 rows \(neighbours\), got 5"):
+    assert found[VAE].coverage > found[Autoencoder].coverage
+    with pytest.raises(ValueError, match=r"X, n: expected more than 5 rows and codes .*, got 5 and"):
         random_codes(vae, TEST[:5])

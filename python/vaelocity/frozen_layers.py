@@ -89,7 +89,8 @@ class Conv:
             first = np.arange(few)[:, None] * self.stride[axis] - self.padding[axis]
             met = first + np.arange(self.weight.shape[2 + axis])
             pairs *= int(((met >= 0) & (met < many)).sum())
-        return self.weight.shape[0] * self.weight.shape[1] * pairs
+        channels: int = self.weight.shape[0] * self.weight.shape[1]
+        return channels * pairs
 
     def __call__(self, x: Exact) -> Exact:
         image = x.reshape(-1, *self.input)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from vaelocity import ops
 from vaelocity.drift import MOST_ROWS, Reference
@@ -223,9 +224,11 @@ class _Training:
         return sums.means(len(part))
 
     def _short_step(self) -> StepWithoutGraph | None:
-        """See `Model.step_without_graph`; only where every parameter is trained."""
+        """See `Model.step_without_graph`; only where every parameter is trained, and is itself the
+        weight of its layer."""
         trained = [parameter.requires_grad for parameter in self.model.parameters()]
-        if len(self.players) > 1 or not all(trained):
+        derived = [is_parametrized(layer) for layer in self.model.modules()]
+        if len(self.players) > 1 or not all(trained) or any(derived):
             return None
         return self.model.step_without_graph(self.settings.backend)
 
@@ -236,7 +239,8 @@ class _Training:
         terms = self._terms(player, x, label, noise)
         self.optimizers[player].zero_grad()
         # A loss that runs through another player's layers leaves them without a gradient.
-        inputs = None if len(self.players) == 1 else self.players[player]
+        own = [parameter for parameter in self.players[player] if parameter.requires_grad]
+        inputs = None if len(self.players) == 1 else own
         terms["loss"].backward(gradient, inputs=inputs)  # type: ignore[no-untyped-call]
         return terms
 
@@ -321,8 +325,8 @@ class _Training:
         model.optimizer_state = {k: v for k, v in state.items() if k.startswith("optimizer.")}
         model.history = self.progress.history
         model.thresholds, model.histograms = [], {}
-        complete = self.data.some_rows(MOST_ROWS)
-        complete = complete[np.isfinite(complete).all(axis=1)]
+        rows = self.data.some_rows(MOST_ROWS)
+        complete = rows[np.isfinite(rows).all(axis=1)]
         model.reference = Reference.of(complete) if len(complete) else None
         model.provenance = {
             "seed": int(self.settings.seed),
@@ -330,6 +334,8 @@ class _Training:
             "rows": len(self.data.train),
             "batch_size": int(self.settings.batch_size),
             "lr": float(self.settings.lr),
+            "weight_decay": float(self.settings.weight_decay),
+            "schedule": self.settings.schedule,
         }
         model.fitted.fill_(True)
 

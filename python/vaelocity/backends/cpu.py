@@ -60,11 +60,7 @@ def kernel(name: str) -> Callable[..., None]:
 
     def elements(*args: Any) -> None:
         flat = args[-1].view(-1)
-        n: int = flat.shape[0]
-        if torch.get_num_threads() == 1:
-            function(*args[:-1], flat, 0, n)
-        else:
-            _share(function, (*args[:-1], flat), n, n)
+        _share(function, (*args[:-1], flat), flat.shape[0], flat.shape[0])
 
     def rows(*args: Any) -> None:
         n: int = args[-1].shape[0]

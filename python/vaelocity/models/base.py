@@ -44,7 +44,7 @@ class Model(nn.Module):
                   validation; for a VAE reconstruction and kl apart, too
     thresholds    those of the file it was loaded from; cleared by `fit`
     histograms    the score histograms of that file by kind of score; cleared by `fit`
-    reference     how each feature was distributed in the rows of the last `fit`, or None
+    reference     how each feature was distributed in the complete rows of the last `fit`, or None
     provenance    what `fit` was given: seed, SHA-256 of the rows, ...
     initialised   False until `fit` has drawn the first weights. Set it to True to train from
                   weights of your own.
@@ -151,7 +151,7 @@ class Model(nn.Module):
         is float32's largest number.
 
         Args:
-            X: [n, n_features].
+            X: [n, n_features]; NaN is a value that is not there for a model with `missing`.
             kind: one of `kinds`; None is `default_kind`.
 
         Raises: see the class; ValueError for an unknown kind.
@@ -199,8 +199,8 @@ class Model(nn.Module):
         (an exception, Ctrl-C) leaves the model as it was.
 
         Args:
-            X: [n, n_features], finite. Held in memory on `device`; not copied where it is
-                float32, contiguous and on `device` already.
+            X: [n, n_features], finite, or with NaN for a model with `missing`. Held in memory on
+                `device`; not copied where it is float32, contiguous and on `device` already.
             X_val: rows to stop by: after `patience` epochs without a lower loss on them, training
                 stops. The weights of the best epoch are what remains.
             epochs: at most so many more.
@@ -265,7 +265,7 @@ class Model(nn.Module):
         Args:
             X: [n, n_features], finite.
             weight: [n], not negative.
-            arguments: batch_size, lr, seed, device, progress as for `fit`.
+            arguments: batch_size, lr, seed, device, progress, label and the like, as for `fit`.
         """
         return self.fit(X, epochs=1, weight=weight, patience=None, **arguments)
 
@@ -374,10 +374,11 @@ class Model(nn.Module):
 def saturated(scores: Tensor, finite: Tensor) -> Tensor:
     """NaN where the row is not finite; else the score, at most float32's largest number.
 
-    A NaN of a finite row (infinity minus infinity somewhere inside) is an overflow, too.
+    A NaN of a finite row (infinity minus infinity somewhere inside) is an overflow, too, and so is
+    minus infinity, which would be the most normal score of all.
     """
     largest = torch.finfo(torch.float32).max
-    scores = torch.where(scores <= largest, scores, largest)
+    scores = torch.where(torch.isfinite(scores), scores, largest)
     return nan_unless(finite, scores)
 
 

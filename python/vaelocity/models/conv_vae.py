@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vaelocity import ops
+from vaelocity.models.arguments import not_negative
 from vaelocity.models.base import Floats, nan_unless
 from vaelocity.models.conv_networks import ConvDecoder, ConvEncoder
 from vaelocity.models.image_layers import channel_widths, image_shape
@@ -53,12 +54,11 @@ class ConvVAE(LatentModel):
     ) -> None:
         if loss not in LOSSES:
             raise ValueError(f"loss: expected one of {', '.join(LOSSES)}, got {loss!r}")
-        if not (math.isfinite(beta) and beta >= 0):
-            raise ValueError(f"beta: expected a finite number of at least 0, got {beta!r}")
+        beta = not_negative(beta, "beta")
         widths = channel_widths(channels)
         shape = image_shape(image, len(widths))
         super().__init__(math.prod(shape), latent, feature_names)
-        self.image, self.channels, self.loss, self.beta = shape, widths, loss, float(beta)
+        self.image, self.channels, self.loss, self.beta = shape, widths, loss, beta
         self.scaler = PixelScaler(self.n_features, 0.0, 1.0)
         self.encoder = ConvEncoder(shape, widths, 2 * self.latent)
         last = nn.Sigmoid() if loss == "bce_with_logits" else nn.Identity()
@@ -88,12 +88,25 @@ class ConvVAE(LatentModel):
         y: Tensor = self.decoder[0](z)
         return y
 
+    def error(self, x: Tensor, logits: Tensor, backend: str | None = None) -> Tensor:
+        """The reconstruction loss of scaled rows, [n].
+
+        A pixel beyond the range of the training rows is no probability: the cross entropy is that
+        of the nearest end of [0, 1], and 1/2 of the squared distance from there is added. By itself
+        it would fall without bound, and a pixel that is too bright make an image look normal.
+        """
+        if self.loss != "bce_with_logits":
+            return ops.reconstruction_loss(x, logits, self.loss, backend=backend)
+        inside = x.clamp(0, 1)
+        beyond = ops.reconstruction_loss(x, inside, backend=backend)
+        return ops.reconstruction_loss(inside, logits, self.loss, backend=backend) + beyond
+
     def training_terms(
         self, x: Tensor, rng: ops.Rng, backend: str | None = None
     ) -> dict[str, Tensor]:
         mu, logvar = self.posterior(x)
         z, kl = ops.reparameterize_kl(mu, logvar, rng, backend=backend)
-        reconstruction = ops.reconstruction_loss(x, self.logits(z), self.loss, backend=backend)
+        reconstruction = self.error(x, self.logits(z), backend)
         return {"loss": reconstruction + self.beta * kl, "reconstruction": reconstruction, "kl": kl}
 
     def standardised_score(self, x: Tensor, kind: str) -> Tensor:
@@ -104,9 +117,10 @@ class ConvVAE(LatentModel):
             return (mu.square() * torch.exp(-logvar)).sum(dim=1)
         if kind == "kl":
             return ops.gaussian_kl(mu, logvar)
+        reconstruction = self.error(x, self.logits(mu))
         if kind == "elbo":
-            return ops.elbo(x, self.logits(mu), mu, logvar, self.beta, self.loss).total
-        return ops.reconstruction_loss(x, self.logits(mu), self.loss)
+            return reconstruction + self.beta * ops.gaussian_kl(mu, logvar)
+        return reconstruction
 
     def score_features(self, X: Rows) -> Floats:
         """What every pixel adds to the reconstruction score of its row: float32
@@ -117,7 +131,7 @@ class ConvVAE(LatentModel):
             x = self.scaler(x)
             y = self.logits(self.point(x))
             # Every pixel as a row of one feature.
-            terms = ops.reconstruction_loss(x.reshape(-1, 1), y.reshape(-1, 1), self.loss)
+            terms = self.error(x.reshape(-1, 1), y.reshape(-1, 1))
             return nan_unless(finite, terms.view_as(x))
 
         return self._batched(score, as_rows(X, self.n_features, "X"))

@@ -65,6 +65,10 @@ class DenoisingAutoencoder(DenseModel):
         self.level = float(level)
         self.draws = positive(draws, "draws")
 
+    @property
+    def scores_by_examples(self) -> bool:
+        return self.corruption == "swap"
+
     def arguments(self) -> dict[str, Any]:
         own = {"corruption": self.corruption, "level": self.level, "draws": self.draws}
         return {**super().arguments(), **own}

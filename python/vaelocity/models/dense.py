@@ -19,6 +19,11 @@ class DenseModel(LatentModel):
     torch_kinds: ClassVar[tuple[str, ...]] = ()
     """Those of `kinds` that only torch computes: a file cannot be scored by them."""
 
+    @property
+    def scores_by_examples(self) -> bool:
+        """Whether a score takes values from the rows that the model kept: a file has them then."""
+        return False
+
     encoder: Network
     decoder: Network
 

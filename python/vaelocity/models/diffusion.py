@@ -74,7 +74,8 @@ class Diffusion(Model):
         estimator: an estimator of your own, [n, n_features] to logits [n, BINS].
 
     `fit` draws the weights of those of your layers that have initialise(generator). Such a model
-    is saved only if it is a subclass whose arguments() make its networks again.
+    is saved only if it is a subclass whose arguments() make its networks again, and read by
+    models.load(path, classes=[...]) with that subclass.
     """
 
     kinds = ("denoising", "diffusion_time")
@@ -241,8 +242,7 @@ class Diffusion(Model):
 
         Raises: ValueError for n, steps or labels out of range; RuntimeError if it was not fitted.
         """
-        if n < 0:
-            raise ValueError(f"n: expected at least 0, got {n}")
+        n = count(n, "n")
         if not 1 <= steps <= self.steps:
             raise ValueError(f"steps: expected 1 to {self.steps}, got {steps}")
         labels = labels_of(label, n, self.n_classes)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vaelocity import ops
-from vaelocity.models.base import Model, saturated
+from vaelocity.models.base import Floats, Model, saturated
 from vaelocity.models.dense import DenseModel
 from vaelocity.models.rows import Rows
 
@@ -53,6 +53,15 @@ class Student(DenseModel):
     def standardised_score(self, x: Tensor, kind: str) -> Tensor:
         return self.point(x).square().sum(dim=1)
 
+    def decode(self, z: Rows) -> Floats:
+        raise TypeError("a Student has learned a score alone: its decoder is not trained")
+
+    def forward(self, x: Tensor) -> Tensor:
+        raise TypeError("a Student has learned a score alone: its decoder is not trained")
+
+    def score_features(self, X: Rows) -> Floats:
+        raise TypeError("a Student has learned a score alone, not what the features add to it")
+
     def training_terms(
         self, x: Tensor, rng: ops.Rng, backend: str | None = None
     ) -> dict[str, Tensor]:
@@ -82,9 +91,12 @@ class _Teacher:
 
     @torch.no_grad()
     def target(self, x: Tensor) -> Tensor:
-        scores = self.model.standardised_score(self.model.scaler(x), self.kind)
+        device = x.device
+        x = x.to(self.model.scaler.mean.device)
+        with self.model._evaluating():
+            scores = self.model.standardised_score(self.model.scaler(x), self.kind)
         scores = saturated(scores, torch.isfinite(x).all(dim=1))
-        return torch.log1p(scores / self.typical)
+        return torch.log1p(scores / self.typical).to(device)
 
 
 def distill(

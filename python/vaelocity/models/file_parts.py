@@ -25,9 +25,15 @@ _WRITTEN_ANEW = ("vaelocity", "torch", "python", "created")
 _STATE = "module.state."
 
 
-def put_module(model: Model, thresholds: Sequence[Threshold]) -> tuple[dict[str, Any], Tensors]:
-    """Features, preprocessing, thresholds, provenance, and how to make the module again."""
-    _check_thresholds(model, thresholds)
+def put_module(
+    model: Model, thresholds: Sequence[Threshold], kinds: Sequence[str]
+) -> tuple[dict[str, Any], Tensors]:
+    """Features, preprocessing, thresholds, provenance, and how to make the module again.
+
+    kinds: of the scores that the file's identity stands for, the only ones of which it may have
+    thresholds.
+    """
+    _check_thresholds(model, thresholds, kinds)
     tensors: Tensors = {
         "preprocess.0.mean": model.scaler.mean.cpu().numpy(),
         "preprocess.0.scale": model.scaler.scale.cpu().numpy(),
@@ -76,27 +82,31 @@ def put_parts(
     metadata: dict[str, Any],
     tensors: Tensors,
     histograms: Sequence[ScoreHistogram],
+    kinds: Sequence[str],
 ) -> None:
-    """The identity, the score histograms and the drift reference, where there are any."""
+    """The identity, the score histograms and the drift reference, where there are any; kinds: see
+    `put_module`."""
     metadata["identity"] = identity_of(metadata, tensors)
-    kinds = [histogram.kind for histogram in histograms]
-    if len(set(kinds)) != len(kinds) or not set(kinds) <= set(model.kinds):
-        raise ValueError(f"histograms: expected one of each of {model.kinds} at most, got {kinds}")
+    given = [histogram.kind for histogram in histograms]
+    if len(set(given)) != len(given) or not set(given) <= set(kinds):
+        raise ValueError(f"histograms: expected one of each of {kinds} at most, got {given}")
     for histogram in histograms:
         put_histogram(metadata, tensors, histogram)
     if model.reference is not None:
         put_reference(metadata, tensors, model.reference)
 
 
-def _check_thresholds(model: Model, thresholds: Sequence[Threshold]) -> None:
+def _check_thresholds(model: Model, thresholds: Sequence[Threshold], kinds: Sequence[str]) -> None:
     seen = set()
     for threshold in thresholds:
         if not isinstance(threshold, Threshold):
             raise TypeError(f"thresholds: expected Threshold, got {type(threshold).__name__}")
-        if threshold.kind not in model.kinds:
+        if threshold.kind not in kinds:
+            name = type(model).__name__
+            owner = f"a file of {name}" if threshold.kind in model.kinds else name
             raise ValueError(
-                f"thresholds: {threshold.name} is for {threshold.kind!r} scores, which "
-                f"{type(model).__name__} does not have"
+                f"thresholds: {threshold.name} is for {threshold.kind!r} scores, which {owner} "
+                "does not have"
             )
         if (threshold.kind, threshold.name) in seen:
             raise ValueError(f"thresholds: {threshold.name} more than once for {threshold.kind}")

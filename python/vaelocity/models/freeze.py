@@ -58,7 +58,7 @@ def freeze(
         "flags": {each: f"conformance.flags.{each}" for each in kinds},
         "data_rows": len(data_rows),
     }
-    put_parts(model, metadata, tensors, histograms)
+    put_parts(model, metadata, tensors, histograms, kinds)
     write_atomically(path, bundle_bytes(metadata, tensors))
 
 
@@ -66,14 +66,15 @@ def describe(
     model: DenseModel, kind: str, thresholds: Sequence[Threshold]
 ) -> tuple[dict[str, Any], Tensors]:
     """The file's JSON and tensors, without the conformance rows."""
-    metadata, tensors = put_module(model, thresholds)
+    metadata, tensors = put_module(model, thresholds, model.frozen_kinds())
     metadata |= {
         "encoder": _dense_steps(model.encoder, "encoder", tensors),
         "latent": {"kind": model.latent_kind, "size": model.latent},
         "decoder": _dense_steps(model.decoder, "decoder", tensors),
         "score": {"kind": kind, "loss": "squared_error", "beta": getattr(model, "beta", 1.0)},
     }
-    put_state(model, metadata, tensors, elsewhere=("encoder", "decoder", "examples"))
+    elsewhere = ["encoder", "decoder"] + ([] if model.scores_by_examples else ["examples"])
+    put_state(model, metadata, tensors, elsewhere)
     if model.batch_norm:
         for part in ("encoder", "decoder"):
             state = getattr(model, part).state_dict()

@@ -148,6 +148,9 @@ class GAN(Model):
             both = None if label is None else torch.cat([label, label])
             real, fake = self.discriminator(torch.cat([x, fake]), both)[:, 0].chunk(2)
             loss = discriminator_loss(real, fake, self.loss)
+            # Validation has no gradients, and the loss without the penalty.
+            if not self.gradient_penalty or not torch.is_grad_enabled():
+                return {"loss": loss}
             penalty = self._gradient_penalty(x, label)
             return {"loss": loss + self.gradient_penalty * penalty, "gradient": penalty}
         if player == "encoder":
@@ -159,9 +162,7 @@ class GAN(Model):
         return {"loss": adversarial_loss(fake, self.loss)}
 
     def _gradient_penalty(self, x: Tensor, label: Tensor | None) -> Tensor:
-        """1/2 ||dD/dx||^2 at real rows, [n]; 0 where it is not asked for, or nothing is trained."""
-        if not self.gradient_penalty or not torch.is_grad_enabled():
-            return torch.zeros_like(x[:, 0])
+        """1/2 ||dD/dx||^2 at real rows, [n]."""
         x = x.detach().requires_grad_()
         logit = self.discriminator(x, label).sum()
         (gradient,) = torch.autograd.grad(logit, x, create_graph=True)
@@ -200,8 +201,7 @@ class GAN(Model):
 
         Raises: ValueError for n or labels out of range; RuntimeError if it was not fitted.
         """
-        if n < 0:
-            raise ValueError(f"n: expected at least 0, got {n}")
+        n = count(n, "n")
         if label is None and self.n_classes:
             label = np.arange(n) % self.n_classes
         labels = labels_of(label, n, self.n_classes)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from vaelocity.models.arguments import count
+from vaelocity.models.base import positive
 from vaelocity.models.conv_networks import ConvEncoder
 from vaelocity.models.diffusion import BINS, Diffusion
 from vaelocity.models.image_layers import image_shape
@@ -35,6 +37,8 @@ class ImageDiffusion(Diffusion):
         label_dropout: float = 0.1,
         ema: float = 0.999,
     ) -> None:
+        width, steps = positive(width, "width"), positive(steps, "steps")
+        n_classes = count(n_classes, "n_classes")
         shape = image_shape(image, 2)
         super().__init__(
             math.prod(shape),

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from vaelocity.models.arguments import count
+from vaelocity.models.base import positive
 from vaelocity.models.gan import GAN
 from vaelocity.models.image_gan_networks import ImageDiscriminator, ImageGenerator, ImageLatent
 from vaelocity.models.image_layers import channel_widths, image_shape
@@ -35,6 +37,7 @@ class ImageGAN(GAN):
         n_classes: int = 0,
         ema: float = 0.999,
     ) -> None:
+        latent, n_classes = positive(latent, "latent"), count(n_classes, "n_classes")
         widths = channel_widths(channels)
         shape = image_shape(image, len(widths))
         super().__init__(

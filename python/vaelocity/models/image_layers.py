@@ -79,11 +79,12 @@ class Deconv(nn.ConvTranspose2d):
 
 
 class GroupNorm(nn.GroupNorm):
-    """Group normalisation (Wu and He, arXiv:1803.08494) in groups of at least 8 channels: unlike
-    batch norm it treats every row by itself, in training as in use."""
+    """Group normalisation (Wu and He, arXiv:1803.08494) in at most 8 groups, of at least 8 channels
+    where there are so many: unlike batch norm it treats every row by itself, in training as in
+    use."""
 
     def __init__(self, channels: int) -> None:
-        super().__init__(math.gcd(8, max(1, channels // 8)), channels)
+        super().__init__(math.gcd(8, max(1, channels // 8), channels), channels)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Gain 1, shift 0."""

@@ -17,8 +17,10 @@ from vaelocity.models.file_parts import Tensors, get_module, get_parts, get_stat
 from vaelocity.models.layers import Network
 
 
-def load(path: str | os.PathLike[str]) -> Model:
+def load(path: str | os.PathLike[str], classes: Sequence[type[Model]] = ()) -> Model:
     """The trainable model of a .vael file, on the CPU, with its history and thresholds.
+
+    classes: models of your own that the file may be of; found by their names.
 
     It scores as the model that was saved, bit for bit on one machine. The optimizer's state is not
     in the file: `fit` goes on with a fresh one.
@@ -29,13 +31,13 @@ def load(path: str | os.PathLike[str]) -> Model:
     """
     metadata, tensors = read_bundle(path, frozen=False)
     try:
-        return _rebuilt(metadata, tensors)
+        return _rebuilt(metadata, tensors, classes)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise BundleError(f"{os.fspath(path)}: no model can be made of it: {error}") from error
 
 
-def _rebuilt(metadata: dict[str, Any], tensors: Tensors) -> Model:
-    model = _class(metadata["module"]["class"])(**metadata["module"]["args"])
+def _rebuilt(metadata: dict[str, Any], tensors: Tensors, classes: Sequence[type[Model]]) -> Model:
+    model = _class(metadata["module"]["class"], classes)(**metadata["module"]["args"])
     get_module(model, metadata, tensors)
     get_state(model, metadata, tensors)
     if is_frozen(metadata):
@@ -46,12 +48,15 @@ def _rebuilt(metadata: dict[str, Any], tensors: Tensors) -> Model:
     return model.eval()
 
 
-def _class(name: str) -> type[Model]:
+def _class(name: str, classes: Sequence[type[Model]]) -> type[Model]:
     from vaelocity import models
 
+    for own in classes:
+        if own.__name__ == name:
+            return own
     found = getattr(models, name, None) if name in models.__all__ else None
     if not (isinstance(found, type) and issubclass(found, Model)):
-        raise BundleError(f"module: unknown class {name!r}")
+        raise BundleError(f"module: unknown class {name!r}; see classes")
     return found
 
 
@@ -60,6 +65,8 @@ def _get_layers(model: DenseModel, metadata: dict[str, Any], tensors: Tensors) -
     """The layers of a frozen model, and the training rows among its conformance rows."""
     for part in ("encoder", "decoder"):
         _restore(getattr(model, part), part, metadata[part], tensors)
+    if "examples" in metadata["module"].get("state", {}):
+        return
     names = metadata["conformance"]
     rows = tensors[names["rows"]][: names["data_rows"]]
     if len(rows):

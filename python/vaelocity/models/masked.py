@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vaelocity import ops
-from vaelocity.models.base import Floats, Model, positive, saturated
+from vaelocity.models.base import Floats, Model, nan_unless, positive, saturated
 from vaelocity.models.layers import Network, activation_name
 from vaelocity.models.rows import Rows, as_rows
 
@@ -139,11 +139,12 @@ class MaskedAutoencoder(Model):
 
     def impute(self, X: Rows) -> Floats:
         """X [n, n_features] with every NaN replaced by the mean predicted from the rest of its
-        row, in the units of the features: float32."""
+        row, in the units of the features: float32; a row with an infinity is NaN."""
 
         def impute(x: Tensor) -> Tensor:
             missing = torch.isnan(x)
             mean = self.predict(self.scaler(x), missing)[:, : self.n_features]
-            return torch.where(missing, self.scaler.inverse(mean), x)
+            filled = torch.where(missing, self.scaler.inverse(mean), x)
+            return nan_unless(~torch.isinf(x).any(dim=1), filled)
 
         return self._batched(impute, as_rows(X, self.n_features, "X"))

@@ -43,6 +43,8 @@ class PooledScaler(Standardizer):
     def fit_(self, x: Tensor, weight: Tensor | None = None) -> None:
         """Of x [n, n_features]; weight: [n], see `Standardizer.fit_`. scale 1 if nothing varies."""
         super().fit_(x, weight)
+        if weight is not None:
+            x = x[weight > 0]
         varies = x.amin(dim=0) < x.amax(dim=0)
         variance = torch.where(varies, self.scale.double().square(), 0.0).mean()
         usable = variance.sqrt() > 2 / torch.finfo(torch.float32).max

@@ -42,14 +42,22 @@ def random_codes(
     Raises: ValueError for too few rows; see `Model` for the others.
     """
     rows = as_rows(X, model.n_features, "X")
-    if len(rows) <= neighbours:
-        raise ValueError(f"X: expected more than {neighbours} rows (neighbours), got {len(rows)}")
+    if min(n, len(rows)) <= neighbours:
+        raise ValueError(
+            f"X, n: expected more than {neighbours} rows and codes (neighbours), got {len(rows)} "
+            f"and {n}"
+        )
     kept = np.linspace(0, len(rows) - 1, min(n, len(rows))).round().astype(np.int64)
-    scaler = model.scaler.cpu()
-    data = scaler(rows.cpu()[torch.from_numpy(kept)]).double()
+    device = model.scaler.mean.device
+
+    def scaled(rows: torch.Tensor) -> torch.Tensor:
+        standard: torch.Tensor = model.scaler(rows.to(device))
+        return standard.cpu().double()
+
+    data = scaled(rows.cpu()[torch.from_numpy(kept)])
     generator = torch.Generator().manual_seed(seed)
     codes = torch.randn(n, model.latent, generator=generator)
-    made = scaler(torch.from_numpy(model.decode(codes))).double()
+    made = scaled(torch.from_numpy(model.decode(codes)))
     # The nearest row to a row is itself, at distance 0.
     radius = torch.cdist(data, data).kthvalue(neighbours + 1, dim=1).values
     inside = torch.cdist(data, made) < radius[:, None]

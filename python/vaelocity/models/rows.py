@@ -35,9 +35,10 @@ def as_training_rows(value: Rows, n_columns: int, name: str, missing: bool = Fal
         raise ValueError(f"{name}: no rows")
     if bool(torch.isfinite(rows.sum())):
         return rows  # a NaN or an infinity anywhere would be in the sum
-    bad = ~finite_rows(rows)
     if missing:
         bad = torch.isinf(rows).any(dim=1) | torch.isnan(rows).all(dim=1)
+    else:
+        bad = ~finite_rows(rows)
     count = int(bad.sum())
     if count and missing:
         raise ValueError(

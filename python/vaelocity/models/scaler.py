@@ -42,8 +42,12 @@ class Standardizer(nn.Module):
         if weight is not None:
             x, weight = x[weight > 0], weight[weight > 0].double()
         complete = bool(torch.isfinite(x.sum()))  # nothing needs to be looked for then
-        present, value = (torch.ones_like, _same) if complete else (_present, _value)
-        total = _weighted_sum(x, weight, present).clamp(min=torch.finfo(torch.float32).tiny)
+        value = _same if complete else _value
+        if complete:
+            rows = len(x) if weight is None else float(weight.sum())
+            total = torch.tensor(rows, dtype=torch.float64, device=x.device)
+        else:
+            total = _weighted_sum(x, weight, _present).clamp(min=torch.finfo(torch.float32).tiny)
         mean = _weighted_sum(x, weight, value) / total
         variance = _weighted_sum(x, weight, lambda part: value(part - mean).square()) / total
         deviation = variance.sqrt()

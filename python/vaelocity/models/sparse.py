@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vaelocity import ops
+from vaelocity.models.arguments import not_negative
 from vaelocity.models.base import Floats, positive
 from vaelocity.models.dense import DenseModel
 from vaelocity.models.rows import Rows, as_rows
@@ -46,13 +47,13 @@ class SparseAutoencoder(DenseModel):
         top_k: int | None = None,
         feature_names: Sequence[str] | None = None,
     ) -> None:
-        if not (np.isfinite(penalty) and penalty >= 0):
-            raise ValueError(f"penalty: expected a finite number of at least 0, got {penalty!r}")
-        if top_k is not None and positive(top_k, "top_k") > latent:
+        penalty = not_negative(penalty, "penalty")
+        top_k = None if top_k is None else positive(top_k, "top_k")
+        if top_k is not None and top_k > latent:
             raise ValueError(f"top_k: expected at most {latent} (latent), got {top_k}")
         super().__init__(n_features, latent, hidden, activation, False, feature_names)
         self.encoder.dense()[-1].activation = "relu"
-        self.penalty = float(penalty)
+        self.penalty = penalty
         self.top_k = top_k
 
     def frozen_kinds(self) -> tuple[str, ...]:

@@ -273,14 +273,12 @@ _STEPS: tuple[tuple[Any, Callable[[_Chain, Any, str], None]], ...] = (
 )
 
 
-_FORWARDS = {
-    module.forward
-    for module in (
-        *(nn.Flatten, nn.Unflatten, *_NOTHING, *_ACTIVATIONS, nn.BatchNorm1d, nn.BatchNorm2d),
-        *(nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d),
-        *(nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d, nn.LayerNorm, nn.GroupNorm),
-    )
-}
+_KNOWN: tuple[type[nn.Module], ...] = (
+    *(nn.Flatten, nn.Unflatten, *_NOTHING, *_ACTIVATIONS, nn.BatchNorm1d, nn.BatchNorm2d),
+    *(nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d),
+    *(nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d, nn.LayerNorm, nn.GroupNorm),
+)
+_FORWARDS = {module.forward for module in _KNOWN}
 """Of everything that is known."""
 
 

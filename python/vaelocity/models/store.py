@@ -22,9 +22,10 @@ def store(
     if model.own_networks:
         raise ValueError(
             f"a {type(model).__name__} with networks of its own cannot be made again from its "
-            "arguments: make it a subclass"
+            "arguments: make it a subclass with arguments() of its own, and give that to "
+            "models.load(path, classes=[...])"
         )
-    metadata, tensors = put_module(model, thresholds)
+    metadata, tensors = put_module(model, thresholds, model.kinds)
     put_state(model, metadata, tensors, elsewhere=())
-    put_parts(model, metadata, tensors, histograms)
+    put_parts(model, metadata, tensors, histograms, model.kinds)
     write_atomically(path, bundle_bytes(metadata, tensors))

@@ -17,8 +17,8 @@ from vaelocity.models.rows import Rows, as_label, as_training_rows, as_weight
 class Part:
     """Rows to train on, or to validate on.
 
-    x: float32 [n, n_features], finite; weight: float32 [n] of mean 1, or None; label: int64 [n],
-    or None.
+    x: float32 [n, n_features], finite, or with NaN for a model with `missing`; weight: float32 [n]
+    of mean 1, or None; label: int64 [n], or None.
     """
 
     x: Tensor

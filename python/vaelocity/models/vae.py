@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vaelocity import ops
+from vaelocity.models.arguments import count, not_negative
 from vaelocity.models.base import Floats, StepWithoutGraph
 from vaelocity.models.dense import DenseModel
 from vaelocity.models.without_graph import vae_step
@@ -64,14 +64,13 @@ class VAE(DenseModel):
         warmup: int = 0,
         free_bits: float = 0.0,
     ) -> None:
-        for name, value in (("beta", beta), ("free_bits", free_bits), ("warmup", warmup)):
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name}: expected a finite number of at least 0, got {value!r}")
+        beta = not_negative(beta, "beta")
+        free_bits, warmup = not_negative(free_bits, "free_bits"), count(warmup, "warmup")
         super().__init__(n_features, latent, hidden, activation, batch_norm, feature_names)
         # As float32, which is what the scorer holds: both weigh the KL by the same number.
         self.beta = float(np.float32(beta))
-        self.warmup = int(warmup)
-        self.free_bits = float(free_bits)
+        self.warmup = warmup
+        self.free_bits = free_bits
         if self.warmup:
             self.register_buffer("steps", torch.tensor(0.0))
 
