@@ -126,5 +126,5 @@ def test_random_codes_of_a_vae_are_like_the_data_and_those_of_an_autoencoder_are
     }
     assert found[VAE].density > 2 * found[Autoencoder].density
     assert found[VAE].coverage > found[Autoencoder].coverage
-    with pytest.raises(ValueError, match=r"X, n: expected more than 5 rows and codes .*, got 5 and"):
+    with pytest.raises(ValueError, match=r"X, n: expected more than 5 rows and codes"):
         random_codes(vae, TEST[:5])
