@@ -66,7 +66,7 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     assert all(f'id="vaelocityops{name}"' in ops for name in OPS)
     for command in app.registered_commands:
         assert command.callback is not None
-        assert f'id="{command.callback.__name__}"' in commands
+        assert f'id="{command.name or command.callback.__name__}"' in commands
     assert "http" not in {
         link.partition(":")[0] for link in _sources((tmp_path / "site/index.html").read_text())
     }
