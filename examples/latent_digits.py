@@ -6,7 +6,8 @@ MNIST_FOLDER holds train-images-idx3-ubyte.gz and train-labels-idx1-ubyte.gz. Tw
 networks that differ in nothing but beta, the weight of the KL, learn 10,000 digits in a latent
 space of two dimensions. The picture shows where they put held-out digits, a color a digit, and 100
 codes from N(0, 1), decoded. Printed: density and coverage of the decoded rows among held-out digits
-(`vaelocity.models.random_codes`), 1 and 1 for rows like the data.
+(`vaelocity.models.random_codes`): 1 and 1 for rows like the data, a density far above for the
+blurred digits of so small a latent space.
 """
 
 from __future__ import annotations

@@ -179,7 +179,7 @@ def _without_noise(proto: Any) -> Any:
     quiet.CopyFrom(proto)
     for node in quiet.graph.node:
         if node.op_type == "RandomNormalLike":
-            # x - x and not a scale of 0, which ends ONNX Runtime's process in an assertion.
+            # x - x and not a scale of 0, with which ONNX Runtime 1.32 ended the whole process.
             node.op_type = "Sub"
             node.input.append(node.input[0])
             del node.attribute[:]

@@ -15,7 +15,8 @@ class RandomCodes(NamedTuple):
     """How rows decoded from z ~ N(0, 1) compare with the data, in standard deviations.
 
     density   decoded rows inside a ball around a data row that reaches to its k-th neighbour,
-              counted per ball and divided by k: 1 for rows like the data, 0 for rows far off
+              counted per ball and divided by k: 1 for rows like the data, 0 for rows far off, more
+              than 1 for rows that crowd in the middle of the data, as blurred images do
     coverage  the share of these balls that hold a decoded row: 1 for rows like the data, 0 far off
     """
 
