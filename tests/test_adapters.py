@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+pytest.importorskip("torch", reason="needs the extra vaelocity[train]")
+
 import vaelocity
 from vaelocity import models
 from vaelocity.adapters import as_pyod, as_river, as_sklearn
@@ -208,3 +210,13 @@ def test_a_scorer_and_a_model_in_river(scorer: vaelocity.Scorer, tmp_path: Path)
     for event in dicts(rows):
         learning.learn_one(event)
     assert learning.score_one(dicts(rows)[0]) != before
+
+
+def test_a_threshold_is_of_the_scores_it_was_found_in(tmp_path: Path) -> None:
+    rows = events(200).astype(np.float32)
+    masked = models.MaskedAutoencoder(D, hidden=(8,)).fit(rows, epochs=2)
+    assert as_sklearn(masked, rows).threshold_.kind == "masked"
+    models.Autoencoder(D, latent=2).fit(rows, epochs=2).save(tmp_path / "m.vael")
+    scorer = vaelocity.load(tmp_path / "m.vael")
+    found = as_sklearn(scorer, rows).threshold_
+    assert (found.kind, found.model) == ("reconstruction", scorer.identity)

@@ -232,6 +232,9 @@ def test_fit_refuses_rows_with_nan_unless_told_to_drop_them(run: Run, tmp_path: 
         (("--activation", "relux"), "relux"),
         (("--score-kind", "kl"), "--score-kind kl"),
         (("--beta", "2"), "--beta is for --model vae"),
+        (("--level", "2"), "--level is for --model denoising"),
+        (("--penalty", "2"), "--penalty is for --model sparse"),
+        (("--model", "sparse", "--batch-norm"), "--batch-norm is not for --model sparse"),
         (("--normal", "background"), "--normal needs --label"),
         (("--epochs", "0"), "--epochs"),
         (("--lr", "-1"), "lr"),
@@ -245,6 +248,24 @@ def test_fit_says_in_one_line_what_is_wrong(
     error = error_of(run("fit", data, "-o", tmp_path / "m.vael", *extra))
     assert said in error
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (("--model", "denoising", "--level", "0.5"), "DenoisingAutoencoder"),
+        (("--model", "sparse", "--penalty", "0.02"), "SparseAutoencoder"),
+    ],
+)
+def test_fit_trains_other_families(
+    run: Run, folder: Path, tmp_path: Path, options: tuple[str, ...], name: str
+) -> None:
+    path = tmp_path / "m.vael"
+    ran = run("fit", folder / "normal.parquet", "-o", path, *TINY, *options)
+    assert ran.code == 0, ran.err
+    module = vaelocity.load(path).metadata["module"]
+    assert module["class"] == name
+    assert module["args"]["level" if "level" in options[2] else "penalty"] == float(options[3])
 
 
 def test_missing_files_and_folders(run: Run, folder: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,7 @@ def test_scaling_and_names_and_thresholds_travel(tmp_path: Path) -> None:
     np.testing.assert_allclose(scorer.score(x), expected(module, (x - mean) / scale), rtol=1e-5)
     assert scorer.feature_names == names
     assert scorer.predict(x, "loose").sum() == 30
+    assert scorer.identity is not None
     assert scorer.thresholds["loose"].model == scorer.identity
 
 
@@ -137,6 +139,56 @@ def test_a_torch_vae_scores_at_mu(spelling: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(mu2, mu.square().sum(dim=1).numpy(), rtol=1e-5, atol=1e-6)
 
 
+class Halved(Variational):
+    """Writes into a view of mu and logvar, which an exported graph shows as a copy."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        both = self.both(self.encoder(x))
+        both[:, 3:].mul_(0.5)
+        mu, logvar = both.chunk(2, dim=1)
+        return self.decoder(mu), mu, logvar
+
+
+def test_a_latent_space_that_was_read_wrong_is_noticed(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"disagrees with the original .*: kl "):
+        vaelocity.freeze(Halved("chunk").eval(), rows(), tmp_path / "m.vael")
+    assert not list(tmp_path.iterdir())
+
+
+class Returns(nn.Module):
+    """A VAE whose results come in any order and nesting."""
+
+    def __init__(self, give: Callable[[Tensor, Tensor, Tensor, Tensor], Any]) -> None:
+        super().__init__()
+        self.inner, self.give = Variational("heads"), give
+
+    def forward(self, x: Tensor) -> Any:
+        return self.give(x, *self.inner(x))
+
+
+@pytest.mark.parametrize(
+    ("give", "outputs"),
+    [
+        (lambda x, y, mu, logvar: (y, x.sum()), ("reconstruction", "ignore")),
+        (lambda x, y, mu, logvar: ((mu, logvar), y), ("mu", "logvar", "reconstruction")),
+        (
+            lambda x, y, mu, logvar: {"y": y, "mu": mu, "more": (logvar, x.sum())},
+            ("reconstruction", "mu", "logvar", "ignore"),
+        ),
+    ],
+)
+def test_results_are_taken_by_the_names_that_are_given(
+    give: Callable[..., Any], outputs: tuple[str, ...], tmp_path: Path
+) -> None:
+    module, x = Returns(give).eval(), rows()
+    scorer = vaelocity.freeze(module, x, tmp_path / "m.vael", outputs=outputs)
+    with torch.no_grad():
+        y = module.inner.decoder(module.inner.mu(module.inner.encoder(torch.from_numpy(x))))
+    exact = 0.5 * np.square(y.numpy() - x).sum(axis=1)
+    np.testing.assert_allclose(scorer.score(x), exact, rtol=1e-5)
+    assert ("mu2" in scorer.kinds) == ("mu" in outputs)
+
+
 class Skip(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -144,6 +196,14 @@ class Skip(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.inner(x)
+
+
+class Chooses(Skip):
+    """What it does depends on the data."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.inner(x)
+        return y if y.sum() > 0 else -y
 
 
 class Scales(nn.Module):
@@ -187,18 +247,138 @@ def test_an_unsupported_node_is_named(module: nn.Module, said: str, tmp_path: Pa
         ({"scale": np.zeros(D)}, "a scale is not positive"),
         ({"feature_names": ["a"] * D}, "12 different names"),
         ({"outputs": ["mu"]}, "reconstruction among them"),
+        ({"outputs": "reconstruction"}, "outputs: expected 1 names"),
+        ({"example": rows()[:, :5]}, r"example: the module does not take rows \[n, 5\]"),
+        ({"example": np.full((3, D), 1e300)}, "example: a value is NaN or infinite, or beyond"),
+        ({"module": network(nn.ReLU()).double()}, "module: expected float32, 0.weight is"),
+        ({"module": Chooses()}, "module: torch.export cannot read it"),
     ],
 )
 def test_a_wrong_argument_is_named(arguments: dict[str, Any], said: str, tmp_path: Path) -> None:
-    given = {"example": rows(), **arguments}
+    given = {"module": network(nn.ReLU()), "example": rows(), **arguments}
     with pytest.raises(ValueError, match=said):
-        vaelocity.freeze(network(nn.ReLU()), path=tmp_path / "m.vael", **given)
+        vaelocity.freeze(path=tmp_path / "m.vael", **given)
     with pytest.raises(TypeError, match=r"expected a torch.nn.Module, got str"):
         vaelocity.freeze("m", rows(), tmp_path / "m.vael")  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
 
 
-# ---- ONNX
+class Spelled(nn.Module):
+    """An autoencoder with one expression in its middle: of h [n, 4], w [4, 4] and v [4]."""
+
+    def __init__(self, middle: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.inner, self.outer, self.middle = nn.Linear(D, 4), nn.Linear(4, D), middle
+        self.matrix, self.vector = nn.Parameter(torch.randn(4, 4)), nn.Parameter(torch.rand(4) + 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.tanh(self.inner(x))
+        y: Tensor = self.outer(self.middle(h, self.matrix, self.vector))
+        return y
+
+
+SPELLINGS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "flatten": lambda h, w, v: h.flatten(1),
+    "view": lambda h, w, v: h.view(-1, 4),
+    "reshape": lambda h, w, v: h.reshape(len(h), 4),
+    "clone": lambda h, w, v: h.clone().contiguous(),
+    "to": lambda h, w, v: h.to(h.dtype),
+    "addmm": lambda h, w, v: torch.addmm(v, h, w),
+    "mm": lambda h, w, v: h.mm(w),
+    "matmul": lambda h, w, v: h @ w.t(),
+    "permute": lambda h, w, v: h @ w.permute(1, 0),
+    "T": lambda h, w, v: h @ w.T,
+    "add": lambda h, w, v: torch.add(h, v, alpha=2),
+    "add_": lambda h, w, v: h.clone().add_(v),
+    "sub": lambda h, w, v: h - v,
+    "sub_": lambda h, w, v: h.clone().sub_(v),
+    "mul": lambda h, w, v: h * v * 1.5,
+    "mul_": lambda h, w, v: h.clone().mul_(v),
+    "div": lambda h, w, v: h / v,
+    "div_": lambda h, w, v: h.clone().div_(3.0),
+    "split with sizes": lambda h, w, v: torch.split(h @ w, [4], dim=1)[0],
+    "in place": lambda h, w, v: nn.functional.relu_(nn.functional.elu(h @ w, inplace=True)),
+    "leaky": lambda h, w, v: nn.functional.leaky_relu(h @ w, 0.3, inplace=True),
+    "silu": lambda h, w, v: nn.functional.silu(h @ w, inplace=True),
+}
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_what_torch_spells_in_many_ways(name: str, tmp_path: Path) -> None:
+    module, x = Spelled(SPELLINGS[name]).eval(), rows()
+    scorer = vaelocity.freeze(module, x, tmp_path / "m.vael")
+    np.testing.assert_allclose(scorer.score(x), expected(module, x), rtol=1e-5)
+
+
+def test_a_product_with_factors_of_its_own_is_refused(tmp_path: Path) -> None:
+    module = Spelled(lambda h, w, v: torch.addmm(v, h, w, beta=2)).eval()
+    with pytest.raises(UnsupportedNode, match=r"addmm .*: beta=2"):
+        vaelocity.freeze(module, rows(), tmp_path / "m.vael")
+
+
+def onnx_graph(path: Path, opset: int, *nodes: Any) -> Path:
+    """rows [n, D] -> h [n, 6] -> nodes from "h" to "z" [n, 3] -> y [n, D]."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    helper, rng = onnx.helper, np.random.default_rng(7)
+    weights = {"a": (D, 6), "b": (3, D)}
+    constants = [
+        onnx.numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name)
+        for name, shape in weights.items()
+    ]
+    kind = onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["rows", "a"], ["h"]),
+            *nodes,
+            helper.make_node("MatMul", ["z", "b"], ["y"]),
+        ],
+        "made", [helper.make_tensor_value_info("rows", kind, ["n", D])],
+        [helper.make_tensor_value_info("y", kind, ["n", D])], constants,
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("opset", "inputs", "attributes", "outputs"),
+    [
+        (11, (), {"split": [3, 3]}, 2),
+        (11, (), {"split": [2, 3, 1]}, 3),
+        (13, (), {}, 2),
+        (18, (), {"num_outputs": 2}, 2),
+    ],
+)
+def test_a_split_of_any_opset(
+    opset: int, inputs: tuple[str, ...], attributes: dict[str, Any], outputs: int, tmp_path: Path
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    names = [f"part{i}" for i in range(outputs)]
+    wide = names[1] if outputs == 3 else names[0]
+    split = onnx.helper.make_node("Split", ["h", *inputs], names, axis=1, **attributes)
+    model = onnx_graph(
+        tmp_path / "m.onnx", opset, split, onnx.helper.make_node("Tanh", [wide], ["z"])
+    )
+    x = rows()
+    scorer = onnx_file(model, tmp_path / "m.vael", example=x)  # which compares the scores
+    assert np.isfinite(scorer.score(x)).all()
+
+
+def test_a_graph_with_a_fixed_batch_is_compared_all_the_same(tmp_path: Path) -> None:
+    module, x = network(nn.Tanh()), rows(23)
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module, (torch.zeros(7, D),), tmp_path / "m.onnx", dynamo=False, input_names=["rows"]
+        )
+    scorer = onnx_file(tmp_path / "m.onnx", tmp_path / "m.vael", example=x)
+    np.testing.assert_allclose(scorer.score(x), expected(module, x), rtol=1e-5)
 
 
 def to_onnx(module: nn.Module, path: Path, *outputs: str) -> Path:

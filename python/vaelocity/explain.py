@@ -42,7 +42,7 @@ class Reason:
              finite
     band     (low, high) between which BAND of the training rows lie; None without a reference
     outside  "low" or "high" for a value outside the band, "below" or "above" for one outside all of
-             the training rows, "" for one inside, or without a reference
+             the training rows, "" for one inside, for a NaN, or without a reference
     """
 
     feature: str

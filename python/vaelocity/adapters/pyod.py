@@ -96,8 +96,8 @@ class Detector(BaseDetector):  # type: ignore[misc]
         self.decision_scores_ = self.decision_function(X)
         self._process_decision_scores()
         if isinstance(self.contamination, (int, float)):
-            kind = self.kind or "reconstruction"
-            found = sample_threshold(self.decision_scores_, float(self.contamination), kind)
+            part = float(self.contamination)
+            found = sample_threshold(self.decision_scores_, part, self.model_, self.kind)
             self.threshold_ = found.value
             self.labels_ = (self.decision_scores_ > found.value).astype(int)
 

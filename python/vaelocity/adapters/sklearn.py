@@ -89,7 +89,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             progress=False,
         )
         scores = scores_of(self.model_, X, self.kind)
-        found = sample_threshold(scores, self.contamination, self.kind or "reconstruction")
+        found = sample_threshold(scores, self.contamination, self.model_, self.kind)
         self.threshold_, self.offset_ = found, -found.value
         return self
 
@@ -127,8 +127,7 @@ def as_sklearn(scoring: Any, rows: Any = None, contamination: float = 0.1) -> Ou
             raise ValueError("rows: a model needs rows to find a threshold in, got None")
         detector.threshold_ = scoring.stored_threshold()
     else:
-        kind = detector.kind or "reconstruction"
         scores = scores_of(scoring, rows, detector.kind)
-        detector.threshold_ = sample_threshold(scores, contamination, kind)
+        detector.threshold_ = sample_threshold(scores, contamination, scoring, detector.kind)
     detector.offset_ = -detector.threshold_.value
     return detector

@@ -60,10 +60,18 @@ def seed_of(random_state: Any) -> int:
     return 0 if random_state is None else int(random_state)
 
 
-def sample_threshold(scores: npt.ArrayLike, contamination: float, kind: str) -> Threshold:
+def kind_of(scoring: Scoring, kind: str | None) -> str:
+    """The kind of the scores that `scores_of` gives."""
+    chosen = kind or getattr(scoring, "default_kind", None) or getattr(scoring, "kind", None)
+    return chosen or "reconstruction"
+
+
+def sample_threshold(
+    scores: npt.ArrayLike, contamination: float, scoring: Scoring, kind: str | None
+) -> Threshold:
     """The lowest threshold with at most `contamination` of these scores above it.
 
-    The scores are of the rows a model was trained on, of which some may well be none: it is a part
+    The scores are of the rows a model was trained on, some of which may be anomalous: it is a part
     of the sample, not a rate that other rows will have. Raises ValueError for a contamination that
     is no number above 0, at most 0.5.
     """
@@ -73,7 +81,12 @@ def sample_threshold(scores: npt.ArrayLike, contamination: float, kind: str) -> 
             f"contamination: expected a number above 0, at most 0.5, got {contamination!r}"
         )
     return threshold_for(
-        scores, contamination=float(contamination), kind=kind, least_above=1, not_finite="count"
+        scores,
+        contamination=float(contamination),
+        kind=kind_of(scoring, kind),
+        least_above=1,
+        not_finite="count",
+        model=getattr(scoring, "identity", None),
     )
 
 

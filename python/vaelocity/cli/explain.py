@@ -62,8 +62,8 @@ def explain(
 ) -> None:
     """Show which features make events anomalous, and how unusual their values are.
 
-    The parts are those of the reconstruction score, exact: they add up to it. A band holds 15 of 16
-    training rows.
+    The parts are those of the reconstruction score: they add up to it, but for rounding. A band
+    holds 15 of 16 training rows.
     """
     scorer = vaelocity.load(bundle, kind="reconstruction")
     groups = _groups(group or [])

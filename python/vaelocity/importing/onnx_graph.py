@@ -51,8 +51,8 @@ def onnx_file(
         OSError: the file cannot be read.
         ModuleNotFoundError: onnx or onnxruntime is missing.
         UnsupportedNode (a ValueError): an operator that the file has no step for; it is named.
-        TypeError, ValueError: another argument that is wrong, no ONNX file, or scores that do not
-            agree with ONNX Runtime's to 1e-5.
+        TypeError, ValueError: another argument that is wrong, no ONNX file, or scores of any kind
+            that differ from ONNX Runtime's; see `vaelocity.freeze`.
     """
     for package in ("onnx", "onnxruntime"):
         if find_spec(package) is None:
@@ -74,8 +74,8 @@ def onnx_file(
     d = found.n_features
     rows = _random_rows(mean, scale, d) if example is None else example_rows(example, d)
 
-    def original(x: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
-        return _run(_without_noise(proto), reader.input, names[0], x)
+    def original(x: npt.NDArray[np.float32]) -> list[npt.NDArray[Any]]:
+        return _run(_without_noise(proto), reader.input, names, x)
 
     return write_network(
         found,
@@ -108,7 +108,11 @@ class _Reader:
         self.values: dict[str, Any] = {name: _exact(array) for name, array in constants.items()}
         self.values[self.input] = Chain((), self.n_features)
         for node in graph.node:
-            self._visit(node)
+            try:
+                self._visit(node)
+            except UnsupportedNode as error:
+                # Perhaps of an output that nobody asks for.
+                self.values.update(dict.fromkeys(node.output, error))
 
     def output_names(self, asked: Sequence[str] | None) -> list[str]:
         """[reconstruction] or [reconstruction, mu, logvar]."""
@@ -122,10 +126,16 @@ class _Reader:
 
     def network(self, names: Sequence[str]) -> Network:
         """The network that gives these outputs."""
-        chains = [chain(self.values[name], f"output {name}") for name in names]
+        chains = [chain(self._wanted(name), f"output {name}") for name in names]
         if len(chains) == 3:
             return vae(chains[0], chains[1], chains[2], self.n_features)
         return autoencoder(chains[0], self.n_features)
+
+    def _wanted(self, name: str) -> Any:
+        """The value; raises what went wrong on the way to it."""
+        if isinstance(self.values[name], UnsupportedNode):
+            raise self.values[name]
+        return self.values[name]
 
     def _visit(self, node: Any) -> None:
         from onnx import helper, numpy_helper
@@ -137,7 +147,8 @@ class _Reader:
             return
         if node.op_type not in NODES or node.domain not in ("", "ai.onnx"):
             raise UnsupportedNode(f"{where}: no step of a .vael file does this")
-        inputs = [self.values[name] if name else None for name in node.input]
+        inputs = [self._wanted(name) if name else None for name in node.input]
+        attributes["outputs"] = len(node.output)
         try:
             found = NODES[node.op_type](where, inputs, attributes)
         except UnsupportedNode:
@@ -186,22 +197,17 @@ def _without_noise(proto: Any) -> Any:
     return quiet
 
 
-def _run(proto: Any, name: str, output: str, x: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
-    """One row at a time where the graph fixes its batch."""
+def _run(
+    proto: Any, name: str, outputs: Sequence[str], x: npt.NDArray[np.float32]
+) -> list[npt.NDArray[Any]]:
+    """The outputs for rows x [n, d], a batch at a time where the graph fixes its size."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(
         proto.SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    n = session.get_inputs()[0].shape[0]
-    if not isinstance(n, int):
-        result: npt.NDArray[Any] = session.run([output], {name: x})[0]
-        return result
-    whole = x[: len(x) // n * n].reshape(-1, n, x.shape[1])
-    rest = np.resize(x, (n, x.shape[1]))
-    parts = [session.run([output], {name: part})[0] for part in whole]
-    left = len(x) % n
-    if left:
-        rest[:left] = x[len(x) - left :]
-        parts.append(session.run([output], {name: rest})[0][:left])
-    return np.concatenate(parts)
+    size = session.get_inputs()[0].shape[0]
+    n = size if isinstance(size, int) else len(x)
+    whole = np.resize(x, (-(-len(x) // n) * n, x.shape[1]))
+    parts = [session.run(list(outputs), {name: part}) for part in np.split(whole, len(whole) // n)]
+    return [np.concatenate(found)[: len(x)] for found in zip(*parts, strict=True)]

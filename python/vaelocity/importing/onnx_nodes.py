@@ -1,7 +1,7 @@
 """What each ONNX operator does to a value: one function an operator, in NODES.
 
 A function takes (name, inputs, attributes); inputs are values of `vaelocity.importing.chain`, None
-for one that is left out. https://onnx.ai/onnx/operators/
+for one that is left out; among the attributes is "outputs", their number. https://onnx.ai/onnx/operators/
 """
 
 from __future__ import annotations
@@ -93,10 +93,12 @@ def split(name: str, inputs: Inputs, attributes: Attributes) -> tuple[c.Chain, .
     x = c.chain(inputs[0], name)
     if attributes.get("axis", 0) not in (1, -1):
         raise UnsupportedNode(f"{name}: splits the rows")
-    if len(inputs) > 1 and inputs[1] is not None:
+    if "split" in attributes:  # before opset 13
+        sizes = [int(size) for size in attributes["split"]]
+    elif len(inputs) > 1 and inputs[1] is not None:
         sizes = _integers(inputs[1], name)
     else:
-        parts = attributes.get("num_outputs", 2)
+        parts = attributes["outputs"]
         sizes = [-(-x.width // parts)] * parts
     ends = np.cumsum(sizes)
     return tuple(x.columns(end - size, end) for end, size in zip(ends, sizes, strict=True))

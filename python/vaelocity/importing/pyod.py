@@ -55,7 +55,7 @@ def pyod_detector(
     scale = detector.X_std + _EPS if detector.preprocessing else None
     # torch.compile wraps the module; what it wraps is what is read.
     module = getattr(detector.model, "_orig_mod", detector.model)
-    chosen = example_rows(rows, detector.feature_size)
+    chosen = example_rows(rows, detector.feature_size, "rows")
 
     def thresholds(scorer: Scorer) -> list[Threshold]:
         part = detector.contamination

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.utils._pytree import tree_leaves
 
 from vaelocity.importing.chain import Chain, UnsupportedNode, chain
 from vaelocity.importing.network import Network, autoencoder, vae
@@ -59,8 +60,9 @@ def freeze(
 
     Raises:
         UnsupportedNode (a ValueError): a node that the file has no step for; it is named.
-        TypeError, ValueError: another argument that is wrong, or scores that do not agree with the
-            module's to 1e-5.
+        TypeError, ValueError: another argument that is wrong, or scores of any kind that differ
+            from the module's by more than 1e-5 of the score plus 1e-6 of what it is a difference
+            of.
     """
     if not isinstance(module, torch.nn.Module):
         raise TypeError(f"module: expected a torch.nn.Module, got {type(module).__name__}")
@@ -68,11 +70,11 @@ def freeze(
     training = {part: part.training for part in module.modules()}
     try:
         module.eval()
-        found = _network(module, rows, outputs)
-        at = 0 if outputs is None else list(outputs).index("reconstruction")
+        _try(module, rows)
+        found, places = _network(module, rows, outputs)
 
-        def original(x: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
-            return _reconstruct(module, x, at)
+        def original(x: npt.NDArray[np.float32]) -> list[npt.NDArray[Any]]:
+            return _outputs(module, x, places)
 
         return write_network(
             found,
@@ -94,7 +96,8 @@ def freeze(
 
 def _network(
     module: torch.nn.Module, rows: npt.NDArray[np.float32], outputs: Sequence[str] | None
-) -> Network:
+) -> tuple[Network, list[int]]:
+    """The network, and which of the module's outputs are reconstruction, mu, logvar."""
     values = _results(module, rows)
     if outputs is None:
         outputs = ("reconstruction", "mu", "logvar")[: 3 if len(values) == 3 else 1]
@@ -103,30 +106,59 @@ def _network(
                 f"outputs: the module returns {len(values)} tensors; say which they are, "
                 'for instance ("reconstruction", "mu", "logvar")'
             )
-    known = {"reconstruction", "mu", "logvar", "ignore"}
-    if len(outputs) != len(values) or not set(outputs) <= known or "reconstruction" not in outputs:
+    names = [name for name in outputs if name != "ignore"]
+    wanted = (["reconstruction"], sorted(_NAMES))
+    if isinstance(outputs, str) or len(outputs) != len(values) or sorted(names) not in wanted:
         raise ValueError(
-            f"outputs: expected {len(values)} of {', '.join(sorted(known))}, reconstruction among "
-            f"them, got {list(outputs)}"
+            f"outputs: expected {len(values)} names, reconstruction among them, or reconstruction, "
+            f'mu and logvar, and "ignore" for the others, got {outputs!r}'
         )
-    named = {
-        name: chain(value, f"output {name}")
-        for name, value in zip(outputs, values, strict=True)
-        if name != "ignore"
-    }
-    if "mu" in named and "logvar" in named:
-        return vae(named["reconstruction"], named["mu"], named["logvar"], rows.shape[1])
-    return autoencoder(named["reconstruction"], rows.shape[1])
+    places = [list(outputs).index(name) for name in _NAMES if name in names]
+    chains = [
+        chain(_wanted(values[at]), f"output {name}")
+        for name, at in zip(_NAMES, places, strict=False)
+    ]
+    if len(chains) == 3:
+        return vae(chains[0], chains[1], chains[2], rows.shape[1]), places
+    return autoencoder(chains[0], rows.shape[1]), places
+
+
+def _try(module: torch.nn.Module, rows: npt.NDArray[np.float32]) -> None:
+    """Raise ValueError for a module that is not float32, or does not take the rows."""
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if tensor.is_floating_point() and tensor.dtype != torch.float32:
+            raise ValueError(f"module: expected float32, {name} is {tensor.dtype}")
+    try:
+        _outputs(module, rows[:2], [0])
+    except Exception as error:
+        first = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"example: the module does not take rows [n, {rows.shape[1]}]: {first}"
+        ) from error
+
+
+_NAMES = ("reconstruction", "mu", "logvar")
+
+
+def _wanted(value: Any) -> Any:
+    """The value; raises what went wrong on the way to it."""
+    if isinstance(value, UnsupportedNode):
+        raise value
+    return value
 
 
 def _results(module: torch.nn.Module, rows: npt.NDArray[np.float32]) -> list[Any]:
-    """The values of the graph's outputs."""
+    """The values of the graph's outputs; an UnsupportedNode for one that has none."""
     parameter = next(iter(module.parameters()), None)
     device = torch.device("cpu") if parameter is None else parameter.device
     # At least two rows: torch.export takes a dimension of 1 for a constant.
     sample = torch.from_numpy(np.resize(rows, (2, rows.shape[1]))).to(device)
     with torch.no_grad():
-        program = torch.export.export(module, (sample,), strict=False)
+        try:
+            program = torch.export.export(module, (sample,), strict=False)
+        except Exception as error:
+            first = str(error).strip().splitlines()[0]
+            raise UnsupportedNode(f"module: torch.export cannot read it: {first}") from error
     state = {**program.state_dict, **program.constants}
     signature = program.graph_signature
     stored = {
@@ -142,7 +174,10 @@ def _results(module: torch.nn.Module, rows: npt.NDArray[np.float32]) -> list[Any
             else:
                 values[node.name] = Chain((), rows.shape[1])
         elif node.op == "call_function":
-            values[node.name] = _called(node, values)
+            try:
+                values[node.name] = _called(node, values)
+            except UnsupportedNode as error:
+                values[node.name] = error  # perhaps of an output that nobody asks for
         elif node.op == "output":
             return [_value(each, values) for each in node.args[0]]
     raise ValueError("module: its graph has no output")
@@ -152,14 +187,15 @@ def _called(node: Any, values: dict[str, Any]) -> Any:
     operator = str(node.target)
     name = operator.rpartition(".")[0] if operator.startswith("aten.") else operator
     where = f"{node.name} ({operator})" + _place(node)
-    args = [_value(each, values) for each in node.args]
+    args = [_wanted(_value(each, values)) for each in node.args]
     if name not in NODES:
         if operator.startswith("aten._assert") or operator.startswith("aten.sym_size"):
             return None
         raise UnsupportedNode(f"{where}: no step of a .vael file does this")
     extra = {key: node.kwargs[key] for key in ("alpha", "approximate") if key in node.kwargs}
-    if name == "aten.div" and node.kwargs.get("rounding_mode"):
-        raise UnsupportedNode(f"{where}: a division that rounds")
+    for key, value in node.kwargs.items():
+        if key not in (*extra, *_HARMLESS) and value is not None:
+            raise UnsupportedNode(f"{where}: {key}={value!r}")
     try:
         return NODES[name](where, [*args, *extra.values()])
     except UnsupportedNode:
@@ -172,7 +208,7 @@ def _value(argument: Any, values: dict[str, Any]) -> Any:
     if isinstance(argument, torch.fx.Node):
         return values[argument.name]
     if isinstance(argument, (list, tuple)):
-        return [_value(each, values) for each in argument]
+        return [_wanted(_value(each, values)) for each in argument]
     return argument
 
 
@@ -183,20 +219,21 @@ def _place(node: Any) -> str:
     return f" in {path}" if path else ""
 
 
+_HARMLESS = ("dtype", "device", "layout", "memory_format", "pin_memory", "non_blocking", "copy")
+"""Keywords of aten operators that change no value but by rounding."""
+
+
 @torch.no_grad()
-def _reconstruct(module: torch.nn.Module, x: npt.NDArray[np.float32], at: int) -> npt.NDArray[Any]:
-    """The module's reconstruction of standardised rows, without noise."""
+def _outputs(
+    module: torch.nn.Module, x: npt.NDArray[np.float32], places: Sequence[int]
+) -> list[npt.NDArray[Any]]:
+    """Some of the module's outputs for standardised rows, without noise."""
     parameter = next(iter(module.parameters()), None)
     device = torch.device("cpu") if parameter is None else parameter.device
     with _NoNoise():
         result = module(torch.from_numpy(x).to(device))
-    y = result if isinstance(result, torch.Tensor) else list(_fields(result))[at]
-    found: npt.NDArray[Any] = y.cpu().numpy()
-    return found
-
-
-def _fields(result: Any) -> Any:
-    return result.values() if hasattr(result, "values") else result
+    leaves = tree_leaves(result)  # in the order in which torch.export names them
+    return [leaves[at].cpu().numpy() for at in places]
 
 
 class _NoNoise(torch.overrides.TorchFunctionMode):

@@ -22,7 +22,8 @@ from vaelocity.structure import GAUSSIAN_KINDS, POINT_KINDS
 from vaelocity.threshold import Threshold
 
 Floats = npt.NDArray[np.float32]
-Reconstruct = Callable[[Floats], npt.NDArray[Any]]
+Float64 = npt.NDArray[np.float64]
+Original = Callable[[Floats], Sequence[npt.NDArray[Any]]]
 
 _CONFORMANCE = 32
 """Rows of the example that the file keeps and promises scores for."""
@@ -35,7 +36,7 @@ def write_network(
     network: Network,
     path: str | os.PathLike[str],
     example: Floats,
-    original: Reconstruct,
+    original: Original,
     source: str,
     *,
     mean: npt.ArrayLike | None = None,
@@ -52,7 +53,8 @@ def write_network(
         example: float32 [n, d], finite, in the units of the features: rows to compare scores with,
             to keep as conformance rows and to take the reference of `drift` and `explain` from.
         usual: whether the example is of usual events; made-up rows are no reference.
-        original: standardised rows [n, d] to their reconstruction by the original.
+        original: standardised rows [n, d] to their reconstruction by the original, and of a VAE to
+            its mu and logvar as well.
         source: what it was, for the file's provenance.
         mean, scale: [d], of the standardisation x' = (x - mean) / scale; None leaves rows as
             they are.
@@ -60,8 +62,9 @@ def write_network(
         thresholds: of the scorer of the file, to be stored in it.
 
     Raises:
-        ValueError: an argument that is wrong, or reconstruction scores that differ from the
-            original's by more than 1e-5 of the score plus 1e-6 ||x'||^2; nothing is written then.
+        ValueError: an argument that is wrong, or scores of any kind that differ from the original's
+            by more than 1e-5 of the score plus 1e-6 of what it is a difference of: ||x'||^2, and of
+            the latent space the sum of mu^2, |expm1(logvar)| and |logvar|. Nothing is written then.
     """
     d = network.n_features
     rows = example_rows(example, d)
@@ -77,7 +80,7 @@ def write_network(
         "preprocess.0.scale": _column(scale, 1.0, d, "scale"),
     }
     metadata = _describe(network, tensors, names, kind, beta, source)
-    _compare(bundle_bytes(metadata, tensors), tensors, rows, original)
+    _compare(metadata, tensors, rows, original, kinds)
     _add_conformance(metadata, tensors, rows, kinds)
     if usual:
         put_reference(metadata, tensors, Reference.of(rows))
@@ -88,17 +91,19 @@ def write_network(
     return load(path)
 
 
-def example_rows(example: Any, n_features: int | None = None) -> Floats:
+def example_rows(example: Any, n_features: int | None = None, name: str = "example") -> Floats:
     """The example as float32 [n, d]. Raises TypeError or ValueError where it is none."""
     rows = example.detach().cpu().numpy() if hasattr(example, "detach") else np.asarray(example)
     if rows.dtype.kind != "f":
-        raise TypeError(f"example: expected floats [n, d], got {rows.dtype}")
+        raise TypeError(f"{name}: expected floats [n, d], got {rows.dtype}")
     if rows.ndim != 2 or 0 in rows.shape or (n_features and rows.shape[1] != n_features):
         wanted = n_features or "d"
-        raise ValueError(f"example: expected rows [n, {wanted}], n > 0, got shape {rows.shape}")
-    if not np.isfinite(rows).all():
-        raise ValueError("example: a value is NaN or infinite")
-    return np.ascontiguousarray(rows, np.float32)
+        raise ValueError(f"{name}: expected rows [n, {wanted}], n > 0, got shape {rows.shape}")
+    with np.errstate(over="ignore"):
+        found = np.ascontiguousarray(rows, np.float32)
+    if not np.isfinite(found).all():
+        raise ValueError(f"{name}: a value is NaN or infinite, or beyond float32")
+    return found
 
 
 def _column(values: npt.ArrayLike | None, default: float, d: int, name: str) -> Floats:
@@ -158,24 +163,49 @@ def _steps(
 
 
 def _compare(
-    draft: bytes, tensors: dict[str, npt.NDArray[Any]], rows: Floats, original: Reconstruct
+    metadata: dict[str, Any],
+    tensors: dict[str, npt.NDArray[Any]],
+    rows: Floats,
+    original: Original,
+    kinds: Sequence[str],
 ) -> None:
-    rows = rows[:_COMPARED]
-    scores = _core.Model.from_bytes(draft, "reconstruction", verify=False).score(rows)
+    draft, rows = bundle_bytes(metadata, tensors), rows[:_COMPARED]
     x = (rows - tensors["preprocess.0.mean"]) * (np.float32(1) / tensors["preprocess.0.scale"])
-    y = np.asarray(original(x))
+    y, *latent = (np.asarray(each) for each in original(x))
     if y.shape != x.shape:
         raise ValueError(f"outputs: expected a reconstruction {x.shape}, got {y.shape}")
-    x = x.astype(np.float64)
-    expected = 0.5 * np.square(y.astype(np.float64) - x).sum(axis=1)
-    tolerance = 1e-5 * expected + 1e-6 * np.square(x).sum(axis=1)
-    wrong = ~(np.abs(scores - expected) <= tolerance)
-    if wrong.any():
-        i = int(np.argmax(wrong))
-        raise ValueError(
-            f"the frozen network disagrees with the original on row {i} of the example: "
-            f"{scores[i]:.9g}, original {expected[i]:.9g}; nothing was written"
-        )
+    expected = _expected(x, y, latent, metadata["score"]["beta"])
+    for kind in kinds:
+        exact, size = expected[kind]
+        scores = _core.Model.from_bytes(draft, kind, verify=False).score(rows)
+        wrong = ~(np.abs(scores - exact) <= 1e-5 * np.abs(exact) + 1e-6 * size)
+        if wrong.any():
+            i = int(np.argmax(wrong))
+            raise ValueError(
+                f"the frozen network disagrees with the original on row {i} of the example: {kind} "
+                f"{scores[i]:.9g}, original {exact[i]:.9g}; nothing was written"
+            )
+
+
+def _expected(
+    x: npt.NDArray[Any], y: npt.NDArray[Any], latent: Sequence[npt.NDArray[Any]], beta: float
+) -> dict[str, tuple[Float64, Float64]]:
+    """Of every kind the scores [n], and the size of what they are differences of."""
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    found = {"reconstruction": (0.5 * np.square(y - x).sum(axis=1), np.square(x).sum(axis=1))}
+    if not latent:
+        return found
+    mu, logvar = (each.astype(np.float64) for each in latent)
+    square, excess = np.square(mu), np.expm1(logvar)
+    kl = 0.5 * (square + excess - logvar).sum(axis=1)
+    size = 0.5 * (square + np.abs(excess) + np.abs(logvar)).sum(axis=1)
+    rz = (square * np.exp(-logvar)).sum(axis=1)
+    mu2 = square.sum(axis=1)
+    reconstruction, of_rows = found["reconstruction"]
+    # mu itself is a sum of products: its square is known as well as its largest part.
+    found |= {"kl": (kl, size + 1), "mu2": (mu2, mu2 + 1), "rz": (rz, rz + np.exp(-logvar).sum(1))}
+    found["elbo"] = (reconstruction + beta * kl, of_rows + beta * (size + 1))
+    return found
 
 
 def _add_conformance(
