@@ -21,15 +21,15 @@ from pathlib import Path
 from typing import Any
 
 import requirements
+import score_plan
 
 import vaelocity
-from vaelocity.benchmark import cases, machine, score_report
+from vaelocity.benchmark import cases, latency, machine, score_report
 from vaelocity.benchmark.cases import LONG
-from vaelocity.benchmark.networks import build, images, jet_rows, made_rows
+from vaelocity.benchmark.one_event import one_event
 from vaelocity.benchmark.race import load_peers
 
-IMAGES = ("mnist-conv", "cicada-conv")
-PACKAGES = ("vaelocity", "numpy", "torch", "onnxruntime", "openvino", "pyod")
+PACKAGES = ("vaelocity", "numpy", "torch", "onnxruntime", "openvino", "pyod", "emx-onnx-cgen")
 
 
 def main() -> None:
@@ -46,27 +46,27 @@ def main() -> None:
     peak_found = cases.peak_found(peak)
     load_peers()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        jets = build(59, (64, 32), 16, folder)
-        small = build(57, (32, 16), 3, folder)
-        plan = [(jets, n) for n in (1, 256, 4096, 65536, LONG)] + [(small, 1), (small, 4096)]
-        plan += [(images(name, folder), n) for name in IMAGES for n in (1, 4096)]
-        if options.quick:
-            plan = [(jets, 1), (jets, 4096)]
+        networks = score_plan.networks(Path(name), options.quick)
         found = []
-        for network, n in plan:
+        for network, n in score_plan.batches(networks, options.quick):
             _progress(f"{network.name}, {n:,} rows")
-            if network.name in IMAGES:
-                rows = made_rows(network, n)
-            else:
-                rows = jet_rows(n, network.n_features)
-            found.append(cases.batch(network, rows, peak, options.quick))
+            found.append(cases.batch(network, score_plan.rows(network, n), peak, options.quick))
+        jets = networks[0]
         _progress("columns")
-        found.append(cases.columns(jets, jet_rows(4096, jets.n_features), peak, options.quick))
+        rows = score_plan.rows(jets, 4096)
+        found.append(cases.columns(jets, rows, peak, options.quick))
+        latencies = {}
+        for network in networks:
+            _progress(f"{network.name}, one event a call")
+            rows = score_plan.rows(network, 64)
+            found.append(one_event(network, rows, peak, options.quick))
+            if network.name in score_plan.TRIGGERS:
+                calls = 100_000 if options.quick else 10_000_000
+                latencies[network.name] = latency.measure(network.path, network.kind, calls)
         if not options.quick:
             _progress("threads")
             os.sched_setaffinity(0, allowed)
-            found.append(cases.threads(jets, jet_rows(LONG, jets.n_features), peak, (1, 2)))
+            found.append(cases.threads(jets, score_plan.rows(jets, LONG), peak, (1, 2)))
             os.sched_setaffinity(0, {cpu})
         start = cases.start(jets.path, 3 if options.quick else 9)
         isa = vaelocity.load(jets.path).isa
@@ -79,6 +79,7 @@ def main() -> None:
         "peak": peak_found,
         "notes": f"Pinned to processor {cpu}, one thread.",
         **start,
+        "latencies": latencies,
         "cases": found,
     }
     results["requirements"] = requirements.judge(results)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import tempfile
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
+
+from vaelocity.benchmark.compiled import NotBuilt, build
 
 SECONDS = 300
 """After so long it is given up."""
@@ -20,20 +21,12 @@ def measure(path: Path, kind: str, calls: int) -> dict[str, Any]:
 
     Raises ValueError with its message where the program ends with an error.
     """
-    compiler = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
-    if compiler is None:
-        return {"why": "no C++ compiler found"}
     with as_file(files("vaelocity")) as package, tempfile.TemporaryDirectory() as folder:
         program = Path(folder, "latency")
-        source = package / "benchmark" / "latency.cpp"
-        flags = ["-O2", "-std=c++17", f"-I{package / 'include'}"]
-        library = package / "lib" / "libvaelocity.a"
-        built = subprocess.run(
-            [compiler, *flags, str(source), str(library), "-o", str(program)],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if built.returncode:
-            return {"why": f"{compiler}: {built.stderr.strip().splitlines()[-1]}"}
+        try:
+            build(package / "benchmark" / "latency.cpp", program, "-O2", "-std=c++17")
+        except NotBuilt as error:
+            return {"why": str(error)}
         try:
             done = subprocess.run(
                 [str(program), str(path), str(calls), kind],

@@ -31,6 +31,7 @@ class Entry:
     """An implementation in a case: ready to be timed, or why not.
 
     blocks: it is called for a block of the rows at a time, not for all at once.
+    events: what its time is divided by, where a call does the work of the case so many times.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Entry:
     error: float | None = None
     information: str | None = None
     blocks: bool = False
+    events: int = 1
 
     @property
     def key(self) -> str:
@@ -184,6 +186,9 @@ def race(
     )
     ours = next(entry.key for entry in entries if entry.name == OURS)
     work = (rows * flop, rows * row_bytes)
+    for entry in entries:
+        if entry.key in seconds:
+            seconds[entry.key] = seconds[entry.key] / entry.events
     return [_row(entry, seconds, seconds.get(ours), work, peak) for entry in entries]
 
 

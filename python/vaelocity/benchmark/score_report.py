@@ -40,6 +40,8 @@ def markdown(results: Mapping[str, Any]) -> str:
         lines += ["", f"## {case['title']}", "", *_case(case)]
     if "latency" in results:
         lines += ["", "## One row through the C ABI", "", *_latency(results["latency"])]
+    for name, found in results.get("latencies", {}).items():
+        lines += ["", f"## {name}, every call of the C ABI by itself", "", *_latency(found)]
     if "installed_bytes" in results:
         lines += ["", "## Once", "", *_once(results)]
     return "\n".join(lines) + "\n"
