@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ops_workload import Workload
 
 PACKAGES = ("vaelocity", "torch", "triton")
-SIZES = ((256, 16), (4096, 16), (4096, 784))
+SIZES = ((1, 16), (256, 16), (4096, 16), (4096, 784))
 COMPILED = ("4096x16", "B 4096, D 59, Z 16", "B 256, D 59, Z 16")
 """Sizes that are compiled as well: inductor takes many seconds for each. Beside them those of which
 something was promised."""
@@ -82,11 +82,11 @@ def _workloads(options: argparse.Namespace) -> Iterator[Workload]:
 
     from vaelocity import ops
 
-    for b in (256,) if options.quick else (256, 4096):
+    for b in (1, 256) if options.quick else (1, 256, 4096):
         for backward in (False, True):
             yield vae_loss(b, 59, 16, options.device, backward)
     for name, module in sorted(ops.OPS.items()):
-        for b, d in SIZES[:1] if options.quick else SIZES:
+        for b, d in SIZES[:2] if options.quick else SIZES:
             yield from of_size(name, b, d, options.device)
         for case in () if options.quick else module.CASES:
             if "33x" in case.name and not case.name.endswith("33x17"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,6 +47,8 @@ def judge(results: Mapping[str, Any]) -> list[dict[str, Any]]:
                 verdict = speed(case, entries.get(rival_name), factor)
                 if not verdict["met"] and rival_name in entries and IDLE in entries:
                     verdict["why"] += _with_free_kernels(entries[rival_name], entries[IDLE])
+                if not verdict["met"]:
+                    verdict["why"] += _of_one_row(case, cases.get(one_row(name)))
                 found.append({"name": f"{name}: {rival_name}", **verdict})
     return found
 
@@ -54,6 +57,19 @@ def _with_free_kernels(rival: Mapping[str, Any], idle: Mapping[str, Any]) -> str
     """How fast kernels that take no time would be, behind one autograd.Function."""
     bound = rival["speedup"]["value"] / idle["speedup"]["value"]
     return f"; one autograd.Function with kernels that take no time: {bound:.2f} x"
+
+
+def one_row(name: str) -> str:
+    """The case that has one row instead: what calling costs."""
+    return re.sub(r" (B )?\d+", r" \g<1>1", name, count=1)
+
+
+def _of_one_row(case: Mapping[str, Any], one: Mapping[str, Any] | None) -> str:
+    """How much of a case's time is that of the call and not of the rows."""
+    if one is None or not one["entries"][0]["seconds"]:
+        return ""
+    whole, call = (each["entries"][0]["seconds"]["value"] for each in (case, one))
+    return f"; {pages.time_text(call)} of {pages.time_text(whole)} are taken for one row as well"
 
 
 def markdown(results: Mapping[str, Any]) -> str:

@@ -330,6 +330,21 @@ def test_pages_of_the_ops(module: Callable[[str], ModuleType]) -> None:
     assert "| 4096x16 | forward | 1 ms | 3.00 [2.97, 3.03] |" in report.markdown(whole)
 
 
+def test_a_shortfall_of_an_op_tells_what_the_call_alone_takes(
+    module: Callable[[str], ModuleType],
+) -> None:
+    report = module("ops_report")
+    name = "VAE loss B 256, D 59, Z 16, forward and backward"
+    assert report.one_row(name) == "VAE loss B 1, D 59, Z 16, forward and backward"
+    assert report.one_row("philox_normal 4096x16, forward") == "philox_normal 1x16, forward"
+    whole, one = case(2.0), case(2.0)
+    whole["id"], one["id"] = name, report.one_row(name)
+    one["entries"][0]["seconds"] = {"value": 4e-4, "low": 4e-4, "high": 4e-4}
+    made = {**results(whole, one), "device": "cpu", "quick": False}
+    why = {r["name"]: r["why"] for r in report.judge(made)}
+    assert why[f"{name}: torch eager"].endswith("400 us of 1 ms are taken for one row as well")
+
+
 def test_pages_of_training(module: Callable[[str], ModuleType]) -> None:
     report = module("fit_report")
     entries = case(11.0)["entries"]

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("typer", reason="needs the extra vaelocity[cli]")
 
 from vaelocity import cli
-from vaelocity.benchmark import latency, score_report
+from vaelocity.benchmark import latency, one_event, score_report
 
 
 def test_a_model_is_timed_and_the_page_is_that_of_its_json(
@@ -31,7 +31,8 @@ def test_a_model_is_timed_and_the_page_is_that_of_its_json(
     assert titles == ["6-5-2-5-6, 1 row", "6-5-2-5-6, 300 rows"]
     for case in results["cases"]:
         assert {entry["status"] for entry in case["entries"]} == {"timed"}
-        assert all(entry["error"] < 1e-4 for entry in case["entries"])
+        scored = [e for e in case["entries"] if e["name"] != one_event.READING]
+        assert all(entry["error"] < 1e-4 for entry in scored)
         ratios = [e["speedup"] for e in case["entries"] if e["speedup"]]
         assert all(ratio["low"] <= ratio["value"] <= ratio["high"] for ratio in ratios)
     assert results["installed_bytes"] > 1e6

@@ -71,6 +71,4 @@ def test_without_a_compiler_it_says_so(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(compiled.NotBuilt, match=r"no C\+\+ compiler found"):
         one_event.one_event(network, networks.jet_rows(64, 7), NO_PEAK, quick=True)
-    assert latency.measure(network.path, "reconstruction", 1000) == {
-        "why": "no C++ compiler found"
-    }
+    assert latency.measure(network.path, "reconstruction", 1000) == {"why": "no C++ compiler found"}

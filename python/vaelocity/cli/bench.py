@@ -7,7 +7,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +16,8 @@ import typer
 
 import vaelocity
 from vaelocity import _core
-from vaelocity.benchmark import cases, latency, machine, networks, score_report
+from vaelocity.benchmark import cases, latency, machine, networks, one_event, score_report
+from vaelocity.benchmark.compiled import NotBuilt
 from vaelocity.benchmark.race import PEERS, load_peers
 from vaelocity.cli import console, options
 from vaelocity.cli.console import CommandError
@@ -24,7 +25,8 @@ from vaelocity.cli.inspect import network_name
 from vaelocity.cli.tensors import TensorFile
 from vaelocity.frozen import Network, Unsupported, read
 
-PACKAGES = ("vaelocity", "numpy", "torch", "onnxruntime", "openvino", "pyod")
+PACKAGES = ("vaelocity", "numpy", "torch", "onnxruntime", "openvino", "pyod", "emx-onnx-cgen")
+ALL_PEERS = tuple(dict.fromkeys((*PEERS, *one_event.PEERS)))
 ROWS = (1, 4096, 65536)
 THREADED_ROWS = 1 << 18
 ISA_ROWS = 4096
@@ -46,7 +48,7 @@ def bench(
     ] = None,
     peers: Annotated[
         str | None,
-        typer.Option("--peers", help=f"Of {', '.join(PEERS)}; default: all that are installed."),
+        typer.Option("--peers", help=f"Of {', '.join(ALL_PEERS)}; default: all installed."),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer rounds and no compiling for half a minute.")
@@ -100,13 +102,20 @@ def run(
         warnings.simplefilter("ignore")
         peak = machine.fma_peak(bandwidth=True)
         found = cases.peak_found(peak)
-        load_peers(peers)
+        in_batches = [name for name in PEERS if name in peers]
+        load_peers(in_batches)
         done = []
         for n in sizes:
             console.err().print(f"{timed.name}, {n:,} rows")
             made = networks.made_rows(timed, n)
             isas = _core.available_isas() if n <= ISA_ROWS else []
-            done.append(cases.batch(timed, made, peak, quick, isas=isas, peers=peers))
+            done.append(cases.batch(timed, made, peak, quick, isas=isas, peers=in_batches))
+        console.err().print(f"{timed.name}, one event a call")
+        alone = [name for name in one_event.PEERS if name in peers]
+        with suppress(NotBuilt):  # the page says so where it comes to the latency
+            done.append(
+                one_event.one_event(timed, networks.made_rows(timed, 64), peak, quick, alone)
+            )
         if len(allowed) > 1:
             os.sched_setaffinity(0, allowed)
             many = networks.made_rows(timed, THREADED_ROWS)
@@ -145,10 +154,11 @@ def _calls(timed: Network, quick: bool) -> int:
 def _peers(text: str | None) -> tuple[str, ...]:
     wanted = options.names(text)
     if wanted is None:
-        return PEERS
-    unknown = sorted(set(wanted) - set(PEERS))
+        return ALL_PEERS
+    unknown = sorted(set(wanted) - set(ALL_PEERS))
     if unknown:
-        raise CommandError(f"--peers: expected some of {', '.join(PEERS)}, got {unknown[0]!r}")
+        known = ", ".join(ALL_PEERS)
+        raise CommandError(f"--peers: expected some of {known}, got {unknown[0]!r}")
     return tuple(wanted)
 
 
