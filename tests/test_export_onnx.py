@@ -60,6 +60,24 @@ def test_onnxruntime_gives_the_scores(
     np.testing.assert_allclose(found["score"], expected, rtol=1e-5, atol=1e-6)
 
 
+def test_images_pools_norms_and_residuals(image_bundles: list[Path]) -> None:
+    for path in image_bundles:
+        for kind in vaelocity.load(path).kinds:
+            scorer = vaelocity.load(path, kind=kind)
+            rows = np.random.default_rng(3).normal(size=(33, scorer.n_features)).astype(np.float32)
+            found = run(onnx_model(path, kind=kind), rows)["score"]
+            np.testing.assert_allclose(found, scorer.score(rows), rtol=2e-5, atol=1e-6)
+
+
+def test_logvar_is_not_computed_where_no_one_asks(bundle: Callable[..., Path]) -> None:
+    path = bundle()
+    sizes = {}
+    for kind in ("mu2", "kl"):
+        graph = onnx.load_model_from_string(onnx_model(path, kind=kind)).graph
+        sizes[kind] = sum(np.prod(each.dims) for each in graph.initializer)
+    assert sizes["kl"] - sizes["mu2"] >= 4 * 9  # four rows of weights, of the layer before
+
+
 def test_a_row_that_is_not_finite_and_one_that_saturates(bundle: Callable[..., Path]) -> None:
     path, rows = bundle(gaussian=False), events(8)
     rows[0, 3], rows[1, 0], rows[2, 10] = np.nan, np.inf, -np.inf
