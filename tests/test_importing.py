@@ -189,16 +189,16 @@ def test_results_are_taken_by_the_names_that_are_given(
     assert ("mu2" in scorer.kinds) == ("mu" in outputs)
 
 
-class Skip(nn.Module):
+class Branches(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.inner = nn.Linear(D, D)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.inner(x)
+        return torch.tanh(x) + self.inner(x)
 
 
-class Chooses(Skip):
+class Chooses(Branches):
     """What it does depends on the data."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -227,7 +227,7 @@ class Scales(nn.Module):
         ),
         (nn.Sequential(nn.Linear(D, 3), nn.ELU(0.5), nn.Linear(3, D)), "alpha 0.5, expected 1"),
         (nn.Sequential(nn.Linear(D, 3), nn.GELU("tanh"), nn.Linear(3, D)), "approximation 'tanh'"),
-        (Skip(), "skip connection"),
+        (Branches(), "neither is computed from the other"),
         (Scales(), "exp .* may only scale random noise"),
     ],
 )

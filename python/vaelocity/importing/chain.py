@@ -8,12 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-Float64 = npt.NDArray[np.float64]
+from vaelocity.importing.operations import (
+    Activation,
+    Affine,
+    Conv,
+    Dense,
+    Float64,
+    Operation,
+    Pool,
+    Residual,
+)
 
 
 class UnsupportedNode(ValueError):
@@ -21,67 +30,67 @@ class UnsupportedNode(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class Dense:
-    """y = x weight^T + bias; weight float64 [n_out, n_in], bias [n_out]."""
-
-    weight: Float64
-    bias: Float64
-
-
-@dataclass(frozen=True, eq=False)
-class Affine:
-    """y = x * scale + shift, float64 [n] each: a batch norm, a constant added."""
-
-    scale: Float64
-    shift: Float64
-
-
-@dataclass(frozen=True, eq=False)
-class Activation:
-    """One of vaelocity.structure.ACTIVATIONS; slope is leaky_relu's."""
-
-    name: str
-    slope: float = 0.01
-
-
-Operation: TypeAlias = Dense | Affine | Activation
-
-
-@dataclass(frozen=True, eq=False)
 class Chain:
-    """The input [n, n_features] after `operations`: [n, width]."""
+    """The input [n, n_features] after `operations`: rows of `shape`, in C order in a file."""
 
     operations: tuple[Operation, ...]
-    width: int
+    shape: tuple[int, ...]
+
+    @property
+    def width(self) -> int:
+        """Values of a row."""
+        return prod(self.shape)
 
     def then(self, operation: Operation) -> Chain:
         """This chain with one more operation. Raises ValueError where the widths do not fit."""
-        width = self.width
+        shape = self.shape
         if isinstance(operation, Dense):
-            if operation.weight.ndim != 2 or operation.weight.shape[1] != width:
+            columns = operation.weight.shape[1] if operation.weight.ndim == 2 else 0
+            if shape != (columns,):
                 raise ValueError(
-                    f"weights of shape {operation.weight.shape} for {width} columns of input"
+                    f"weights of shape {operation.weight.shape} for rows of shape {list(shape)}"
                 )
-            width = len(operation.weight)
-        elif isinstance(operation, Affine) and len(operation.scale) != width:
-            raise ValueError(f"{len(operation.scale)} constants for {width} columns")
-        return Chain((*self.operations, operation), width)
+            shape = (operation.width,)
+        elif isinstance(operation, Conv | Pool):
+            channels, *extents = operation.output
+            if prod(operation.input) != self.width:
+                raise ValueError(f"an image {operation.input} of rows {self.width} wide")
+            shape = (channels, *extents[-(len(shape) - 1) :])
+        elif not isinstance(operation, Activation) and operation.width != self.width:
+            raise ValueError(f"{operation.width} constants for {self.width} columns")
+        return Chain((*self.operations, operation), shape)
+
+    def reshaped(self, shape: Sequence[int]) -> Chain:
+        """The same values in rows of another shape. Raises ValueError where they do not fit."""
+        wanted = [int(extent) for extent in shape]
+        if wanted.count(-1) == 1:
+            known = prod(extent for extent in wanted if extent != -1)
+            wanted[wanted.index(-1)] = self.width // max(known, 1)
+        if prod(wanted) != self.width:
+            raise ValueError(f"rows of shape {list(self.shape)} as {list(shape)}")
+        return Chain(self.operations, tuple(wanted))
 
     def affine(self, scale: Any, shift: Any) -> Chain:
-        """x * scale + shift; a constant is a number, or one a column: [n], [1, n]."""
-        return self.then(Affine(self._constant(scale), self._constant(shift)))
+        """x * scale + shift; a constant is a number, or what numpy broadcasts to a row's shape."""
+        channels = self.shape[0] if len(self.shape) > 1 else 1
+        return self.then(Affine(self._constant(scale), self._constant(shift), channels))
 
     def columns(self, start: int, stop: int) -> Chain:
         """Columns start to stop; negative and too large ones as in a Python slice."""
+        if len(self.shape) != 1:
+            raise ValueError("takes apart the channels of an image")
         chosen = np.arange(self.width)[start:stop]
         return self.then(Dense(np.eye(self.width)[chosen], np.zeros(len(chosen))))
 
     def _constant(self, value: Any) -> Float64:
         found = np.asarray(value, np.float64)
-        flat = found.reshape(-1)
-        if found.size not in (1, self.width) or found.shape[-1:] not in ((), (1,), (self.width,)):
-            raise ValueError(f"a constant of shape {found.shape} for {self.width} columns")
-        return np.broadcast_to(flat, (self.width,)).copy()
+        if found.ndim == len(self.shape) + 1 and len(found) == 1:
+            found = found[0]
+        try:
+            return np.broadcast_to(found, self.shape).reshape(-1)
+        except ValueError:
+            rows = list(self.shape)
+            raise ValueError(f"a constant of shape {found.shape} for rows {rows}") from None
 
 
 @dataclass(frozen=True)
@@ -131,7 +140,7 @@ def add(a: Any, b: Any, node: str, sign: float = 1.0) -> Value:
     if isinstance(a, Opaque) or isinstance(b, Opaque):
         return Opaque(a.node if isinstance(a, Opaque) else b.node)
     if isinstance(a, Chain) and isinstance(b, Chain):
-        raise UnsupportedNode(f"{node}: adds two values of the network (a skip connection)")
+        return _skip(a, b, node)
     if isinstance(a, Chain):
         return a.affine(1.0, sign * constant(b, node))
     if isinstance(b, Chain):
@@ -177,7 +186,23 @@ def batch_norm(value: Any, statistics: Sequence[Any], eps: float, node: str) -> 
         for given, default in zip(statistics, defaults, strict=True)
     )
     gain = weight / np.sqrt(var + eps)
-    return x.affine(gain, bias - gain * mean)
+    shift = bias - gain * mean
+    of_channels = (-1, *(1 for _ in x.shape[1:]))
+    return x.affine(np.reshape(gain, of_channels), np.reshape(shift, of_channels))
+
+
+def _skip(a: Chain, b: Chain, node: str) -> Chain:
+    """x + f(x): the value that the other one was computed from is added to it."""
+    whole, source = (a, b) if len(a.operations) > len(b.operations) else (b, a)
+    at = len(source.operations)
+    shared = zip(whole.operations, source.operations, strict=False)
+    if any(mine is not other for mine, other in shared) or whole.shape != source.shape:
+        raise UnsupportedNode(
+            f"{node}: adds two values of the network, of which neither is computed from the other"
+        )
+    if at == len(whole.operations):
+        return whole.affine(2.0, 0.0)
+    return whole.then(Residual(at, whole.width))
 
 
 def _is_sigmoid_of(gate: Chain, x: Chain) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from importlib.util import find_spec
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,16 +34,20 @@ def onnx_file(
 ) -> Scorer:
     """Write an ONNX autoencoder as a .vael file and load it.
 
-    The graph has one input [n, d] and gives its reconstruction, or a VAE's (reconstruction, mu,
-    logvar). Gemm, MatMul, Add, Sub, Mul, Div, BatchNormalization, Flatten, Reshape, Split, Slice,
-    Relu, LeakyRelu, Tanh, Sigmoid, Elu, Gelu, Swish and RandomNormalLike, which is taken as 0, are
-    supported; see `vaelocity.freeze` for what is computed.
+    The graph has one input [n, d], or images [n, channels, height, width] (signals [n, channels,
+    length]), which are rows in C order then, and gives its reconstruction, or a VAE's
+    (reconstruction, mu, logvar). Gemm, MatMul, Conv, ConvTranspose, MaxPool, AveragePool,
+    GlobalAveragePool, BatchNormalization, LayerNormalization, GroupNormalization,
+    InstanceNormalization, Add (of constants, and of x to f(x)), Sub, Mul, Div, Flatten, Reshape,
+    Split, Slice, Relu, LeakyRelu, Tanh, Sigmoid, Elu, Gelu, Swish and RandomNormalLike, which is
+    taken as 0, are supported; see `vaelocity.freeze` for what is computed.
 
     Args:
         model: the .onnx file.
         path: the file to write.
-        example: float [n, d], see `vaelocity.freeze`; None: 256 normal random rows, which are
-            enough to compare scores, but no reference for drift and explanations.
+        example: float [n, d] or shaped as the input, see `vaelocity.freeze`; None: 256 normal
+            random rows, which are enough to compare scores, but no reference for drift and
+            explanations.
         mean, scale, kind, beta, feature_names: as of `vaelocity.freeze`.
         outputs: names of the graph's outputs that are the reconstruction, or the reconstruction,
             mu and logvar, in this order; None: the only one, or the three there are.
@@ -72,10 +77,13 @@ def onnx_file(
     names = reader.output_names(outputs)
     found = reader.network(names)
     d = found.n_features
-    rows = _random_rows(mean, scale, d) if example is None else example_rows(example, d)
+    if example is None:
+        rows = _random_rows(mean, scale, d)
+    else:
+        rows = example_rows(example, d, shape=reader.shape)
 
     def original(x: npt.NDArray[np.float32]) -> list[npt.NDArray[Any]]:
-        return _run(_without_noise(proto), reader.input, names, x)
+        return _run(_without_noise(proto), reader.input, names, x.reshape(-1, *reader.shape))
 
     return write_network(
         found,
@@ -104,9 +112,9 @@ class _Reader:
             raise ValueError(f"model: expected one input, got {[each.name for each in inputs]}")
         self.input = inputs[0].name
         self.outputs = [each.name for each in graph.output]
-        self.n_features = _width(inputs[0])
+        self.shape = _shape(inputs[0])
         self.values: dict[str, Any] = {name: _exact(array) for name, array in constants.items()}
-        self.values[self.input] = Chain((), self.n_features)
+        self.values[self.input] = Chain((), self.shape)
         for node in graph.node:
             try:
                 self._visit(node)
@@ -128,8 +136,8 @@ class _Reader:
         """The network that gives these outputs."""
         chains = [chain(self._wanted(name), f"output {name}") for name in names]
         if len(chains) == 3:
-            return vae(chains[0], chains[1], chains[2], self.n_features)
-        return autoencoder(chains[0], self.n_features)
+            return vae(chains[0], chains[1], chains[2], prod(self.shape))
+        return autoencoder(chains[0], prod(self.shape))
 
     def _wanted(self, name: str) -> Any:
         """The value; raises what went wrong on the way to it."""
@@ -165,12 +173,13 @@ def _exact(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return array.astype(np.float64) if array.dtype.kind == "f" else array
 
 
-def _width(value: Any) -> int:
+def _shape(value: Any) -> tuple[int, ...]:
+    """Of a row of the graph's input."""
     dims = value.type.tensor_type.shape.dim
-    if len(dims) != 2 or not dims[1].HasField("dim_value"):
+    if len(dims) < 2 or not all(dim.HasField("dim_value") for dim in dims[1:]):
         shape = [d.dim_value or d.dim_param or "?" for d in dims]
-        raise ValueError(f"model: expected an input [n, d] of a fixed d, got {shape}")
-    return int(dims[1].dim_value)
+        raise ValueError(f"model: expected an input [n, d] or [n, c, y, x] of fixed d, got {shape}")
+    return tuple(int(dim.dim_value) for dim in dims[1:])
 
 
 def _random_rows(
@@ -208,6 +217,6 @@ def _run(
     )
     size = session.get_inputs()[0].shape[0]
     n = size if isinstance(size, int) else len(x)
-    whole = np.resize(x, (-(-len(x) // n) * n, x.shape[1]))
+    whole = np.resize(x, (-(-len(x) // n) * n, *x.shape[1:]))
     parts = [session.run(list(outputs), {name: part}) for part in np.split(whole, len(whole) // n)]
     return [np.concatenate(found)[: len(x)] for found in zip(*parts, strict=True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,16 +39,19 @@ def freeze(
 
     The module is read through torch.export in eval mode. It maps rows [n, d] to their
     reconstruction, or a VAE to (reconstruction, mu, logvar); the score is
-    1/2 ||module(x') - x'||^2 of x' = (x - mean) / scale, a VAE's at z = mu. Linear, batch norm,
-    dropout, flatten, constants added and multiplied, split and slice of columns, random noise, and
-    the activations of the file (relu, leaky_relu, tanh, sigmoid, elu, silu, gelu) are supported;
-    what is linear is folded together in float64.
+    1/2 ||module(x') - x'||^2 of x' = (x - mean) / scale, a VAE's at z = mu. Linear, convolutions
+    and transposed ones (of signals and images, not dilated), max and average pools, batch, layer,
+    group and instance norm, x + f(x), dropout, flatten, unflatten and view, constants added and
+    multiplied, split and slice of columns, random noise, and the activations of the file (relu,
+    leaky_relu, tanh, sigmoid, elu, silu, gelu) are supported; what is linear is folded together in
+    float64.
 
     Args:
         module: left in the mode it was in.
-        example: float [n, d], finite, in the units of the features, the more the better: the
-            scores are compared on them, they become the file's conformance rows and its reference
-            for `drift` and `explain`.
+        example: float [n, d], or [n, channels, height, width] where the module takes that (a row of
+            the file is then such an image in C order), finite, in the units of the features, the
+            more the better: the scores are compared on them, they become the file's conformance
+            rows and its reference for `drift` and `explain`.
         path: the file; nothing is written if anything is wrong.
         mean, scale: [d], what was done to rows before the module saw them; None: nothing.
         kind: the file's score: reconstruction (None), and for a VAE kl, mu2, rz, elbo.
@@ -66,15 +70,19 @@ def freeze(
     """
     if not isinstance(module, torch.nn.Module):
         raise TypeError(f"module: expected a torch.nn.Module, got {type(module).__name__}")
-    rows = example_rows(example)
+    shape = (
+        tuple(int(extent) for extent in example.shape[1:]) if hasattr(example, "shape") else None
+    )
+    rows = example_rows(example, shape=shape or None)
+    shape = shape or rows.shape[1:]
     training = {part: part.training for part in module.modules()}
     try:
         module.eval()
-        _try(module, rows)
-        found, places = _network(module, rows, outputs)
+        _try(module, rows.reshape(-1, *shape))
+        found, places = _network(module, rows.reshape(-1, *shape), outputs)
 
         def original(x: npt.NDArray[np.float32]) -> list[npt.NDArray[Any]]:
-            return _outputs(module, x, places)
+            return _outputs(module, x.reshape(-1, *shape), places)
 
         return write_network(
             found,
@@ -118,9 +126,10 @@ def _network(
         chain(_wanted(values[at]), f"output {name}")
         for name, at in zip(_NAMES, places, strict=False)
     ]
+    n_features = prod(rows.shape[1:])
     if len(chains) == 3:
-        return vae(chains[0], chains[1], chains[2], rows.shape[1]), places
-    return autoencoder(chains[0], rows.shape[1]), places
+        return vae(chains[0], chains[1], chains[2], n_features), places
+    return autoencoder(chains[0], n_features), places
 
 
 def _try(module: torch.nn.Module, rows: npt.NDArray[np.float32]) -> None:
@@ -132,9 +141,8 @@ def _try(module: torch.nn.Module, rows: npt.NDArray[np.float32]) -> None:
         _outputs(module, rows[:2], [0])
     except Exception as error:
         first = str(error).strip().splitlines()[0]
-        raise ValueError(
-            f"example: the module does not take rows [n, {rows.shape[1]}]: {first}"
-        ) from error
+        shape = ", ".join(map(str, rows.shape[1:]))
+        raise ValueError(f"example: the module does not take rows [n, {shape}]: {first}") from error
 
 
 _NAMES = ("reconstruction", "mu", "logvar")
@@ -152,7 +160,7 @@ def _results(module: torch.nn.Module, rows: npt.NDArray[np.float32]) -> list[Any
     parameter = next(iter(module.parameters()), None)
     device = torch.device("cpu") if parameter is None else parameter.device
     # At least two rows: torch.export takes a dimension of 1 for a constant.
-    sample = torch.from_numpy(np.resize(rows, (2, rows.shape[1]))).to(device)
+    sample = torch.from_numpy(np.resize(rows, (2, *rows.shape[1:]))).to(device)
     with torch.no_grad():
         try:
             program = torch.export.export(module, (sample,), strict=False)
@@ -172,7 +180,7 @@ def _results(module: torch.nn.Module, rows: npt.NDArray[np.float32]) -> list[Any
             if node.name in stored:
                 values[node.name] = state[stored[node.name]].detach().cpu().double().numpy()
             else:
-                values[node.name] = Chain((), rows.shape[1])
+                values[node.name] = Chain((), rows.shape[1:])
         elif node.op == "call_function":
             try:
                 values[node.name] = _called(node, values)

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from vaelocity.importing import chain as c
-from vaelocity.importing.chain import Dense, Noise, Opaque, UnsupportedNode, Value
+from vaelocity.importing import images
+from vaelocity.importing.chain import Noise, Opaque, UnsupportedNode, Value
+from vaelocity.importing.operations import Dense
 
 Handler = Callable[[str, Sequence[Any]], Value]
 
@@ -56,12 +58,120 @@ def same(name: str, args: Sequence[Any]) -> Value:
 
 
 def flatten(name: str, args: Sequence[Any]) -> Value:
-    """Rows are flat already, so any shape with the same columns leaves them as they are."""
+    """x, start, end: dimensions that become one; the rows themselves stay."""
     x = c.chain(args[0], name)
-    shape = _get(args, 1)
-    if isinstance(shape, (list, tuple)) and (len(shape) != 2 or shape[1] not in (-1, x.width)):
-        raise UnsupportedNode(f"{name}: gives rows the shape {list(shape)}, expected [n, d]")
-    return x
+    rank = 1 + len(x.shape)
+    start, end = (int(each) % rank for each in (_get(args, 1, 0), _get(args, 2, -1)))
+    if start == 0:
+        raise UnsupportedNode(f"{name}: flattens the rows themselves")
+    return x.reshaped((*x.shape[: start - 1], -1, *x.shape[end:]))
+
+
+def view(name: str, args: Sequence[Any]) -> Value:
+    """x, shape, of which the first extent is that of the rows."""
+    if not isinstance(args[1], (list, tuple)) or len(args[1]) < 2:
+        raise UnsupportedNode(f"{name}: gives rows the shape {args[1]}, expected [n, ...]")
+    return c.chain(args[0], name).reshaped(args[1][1:])
+
+
+def unflatten(name: str, args: Sequence[Any]) -> Value:
+    x, dim, sizes = c.chain(args[0], name), int(args[1]), args[2]
+    place = dim - 1 if dim > 0 else len(x.shape) + dim
+    if dim == 0 or place < 0:
+        raise UnsupportedNode(f"{name}: unflattens the rows themselves")
+    return x.reshaped((*x.shape[:place], *sizes, *x.shape[place + 1 :]))
+
+
+def conv(name: str, args: Sequence[Any]) -> Value:
+    """x, weight, bias, stride, padding, dilation, groups."""
+    if isinstance(_get(args, 4), str):
+        raise UnsupportedNode(f"{name}: padding {args[4]!r}, expected numbers")
+    return images.conv(
+        args[0],
+        args[1],
+        _get(args, 2),
+        name,
+        stride=_get(args, 3, 1),
+        padding=_get(args, 4, 0),
+        dilation=_get(args, 5, 1),
+        groups=_get(args, 6, 1),
+    )
+
+
+def conv_transpose(name: str, args: Sequence[Any]) -> Value:
+    """x, weight, bias, stride, padding, output_padding, groups, dilation."""
+    return images.conv(
+        args[0],
+        args[1],
+        _get(args, 2),
+        name,
+        stride=_get(args, 3, 1),
+        padding=_get(args, 4, 0),
+        output_padding=_get(args, 5, 0),
+        groups=_get(args, 6, 1),
+        dilation=_get(args, 7, 1),
+    )
+
+
+def max_pool(ways: int) -> Handler:
+    """x, kernel, stride, padding, dilation, ceil_mode."""
+
+    def handler(name: str, args: Sequence[Any]) -> Value:
+        if _get(args, 5) or any(each != 1 for each in np.atleast_1d(_get(args, 4, 1))):
+            raise UnsupportedNode(f"{name}: ceil_mode or dilation of a pool")
+        return _pool(name, "max_pool", args, ways)
+
+    return handler
+
+
+def average_pool(ways: int) -> Handler:
+    """x, kernel, stride, padding, ceil_mode, count_include_pad, divisor."""
+
+    def handler(name: str, args: Sequence[Any]) -> Value:
+        padded = bool(np.any(_get(args, 3, 0)))
+        if _get(args, 4) or _get(args, 6) or (padded and not _get(args, 5, True)):
+            raise UnsupportedNode(f"{name}: ceil_mode, a divisor, or a mean without the padding")
+        return _pool(name, "average_pool", args, ways)
+
+    return handler
+
+
+def _pool(name: str, op: str, args: Sequence[Any], ways: int) -> Value:
+    return images.pool(
+        args[0],
+        op,
+        name,
+        kernel=args[1],
+        stride=_get(args, 2),
+        padding=_get(args, 3, 0),
+        ways=ways,
+    )
+
+
+def adaptive_average(name: str, args: Sequence[Any]) -> Value:
+    if any(each != 1 for each in np.atleast_1d(args[1])):
+        raise UnsupportedNode(f"{name}: gives {args[1]} pixels, expected one a channel")
+    return images.global_average(args[0], name)
+
+
+def layer_norm(name: str, args: Sequence[Any]) -> Value:
+    """x, shape, weight, bias, eps."""
+    weight, bias = _get(args, 2), _get(args, 3)
+    return images.layer_norm(args[0], weight, bias, _get(args, 4, 1e-5), name, len(args[1]))
+
+
+def group_norm(name: str, args: Sequence[Any]) -> Value:
+    """x, groups, weight, bias, eps."""
+    weight, bias = _get(args, 2), _get(args, 3)
+    return images.group_norm(args[0], args[1], weight, bias, _get(args, 4, 1e-5), name)
+
+
+def instance_norm(name: str, args: Sequence[Any]) -> Value:
+    """x, weight, bias, running mean, running var, use_input_stats, momentum, eps, ..."""
+    if not args[5]:
+        raise UnsupportedNode(f"{name}: an instance norm with running statistics")
+    groups = c.chain(args[0], name).shape[0]
+    return images.group_norm(args[0], groups, args[1], args[2], args[7], name)
 
 
 def leaky_relu(name: str, args: Sequence[Any]) -> Value:
@@ -159,9 +269,23 @@ NODES: dict[str, Handler] = {
     "aten.to": same,
     "aten._to_copy": same,
     "aten.lift_fresh_copy": same,
-    "aten.flatten": lambda name, args: flatten(name, args[:1]),
-    "aten.view": flatten,
-    "aten.reshape": flatten,
+    "aten.flatten": flatten,
+    "aten.view": view,
+    "aten.reshape": view,
+    "aten.unflatten": unflatten,
+    "aten.conv1d": conv,
+    "aten.conv2d": conv,
+    "aten.conv_transpose1d": conv_transpose,
+    "aten.conv_transpose2d": conv_transpose,
+    "aten.max_pool1d": max_pool(1),
+    "aten.max_pool2d": max_pool(2),
+    "aten.avg_pool1d": average_pool(1),
+    "aten.avg_pool2d": average_pool(2),
+    "aten.adaptive_avg_pool1d": adaptive_average,
+    "aten.adaptive_avg_pool2d": adaptive_average,
+    "aten.layer_norm": layer_norm,
+    "aten.group_norm": group_norm,
+    "aten.instance_norm": instance_norm,
     "aten.relu": activation("relu"),
     "aten.relu_": activation("relu"),
     "aten.tanh": activation("tanh"),

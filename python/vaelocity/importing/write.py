@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from vaelocity.bundle import bundle_bytes, write_atomically
 from vaelocity.bundle_parts import put_reference
 from vaelocity.drift import Reference
 from vaelocity.edge_rows import edge_rows
-from vaelocity.importing.network import Layer, Network
+from vaelocity.importing.folding import Body, Layer, Sum
+from vaelocity.importing.network import Network
+from vaelocity.importing.operations import Conv, Norm, Pool
 from vaelocity.scorer import Scorer, load
 from vaelocity.structure import GAUSSIAN_KINDS, POINT_KINDS
 from vaelocity.threshold import Threshold
@@ -91,11 +94,19 @@ def write_network(
     return load(path)
 
 
-def example_rows(example: Any, n_features: int | None = None, name: str = "example") -> Floats:
-    """The example as float32 [n, d]. Raises TypeError or ValueError where it is none."""
+def example_rows(
+    example: Any,
+    n_features: int | None = None,
+    name: str = "example",
+    shape: Sequence[int] | None = None,
+) -> Floats:
+    """The example as float32 [n, d], from rows of `shape` as well. Raises TypeError or ValueError
+    where it is none."""
     rows = example.detach().cpu().numpy() if hasattr(example, "detach") else np.asarray(example)
     if rows.dtype.kind != "f":
         raise TypeError(f"{name}: expected floats [n, d], got {rows.dtype}")
+    if shape is not None and rows.shape[1:] == tuple(shape):
+        rows = rows.reshape(len(rows), prod(shape))
     if rows.ndim != 2 or 0 in rows.shape or (n_features and rows.shape[1] != n_features):
         wanted = n_features or "d"
         raise ValueError(f"{name}: expected rows [n, {wanted}], n > 0, got shape {rows.shape}")
@@ -149,17 +160,40 @@ def _steps(
 ) -> list[dict[str, Any]]:
     steps = []
     for i, layer in enumerate(layers):
-        names = {what: f"{part}.{i}.{what}" for what in ("weight", "bias")}
-        for what, values in (("weight", layer.weight), ("bias", layer.bias)):
-            with np.errstate(over="ignore"):
-                tensors[names[what]] = np.ascontiguousarray(values, np.float32)
-            if not np.isfinite(tensors[names[what]]).all():
-                raise ValueError(f"{names[what]} is not finite: this network cannot be saved")
-        step: dict[str, Any] = {"op": "dense", **names, "activation": layer.activation}
+        step: dict[str, Any] = {"op": layer.body.op}
+        if not isinstance(layer.body, Pool | Sum):
+            for what in ("weight", "bias"):
+                step[what] = _put(tensors, f"{part}.{i}.{what}", getattr(layer.body, what))
+        step |= {**_numbers(layer.body), "activation": layer.activation}
         if layer.activation == "leaky_relu":
             step["slope"] = layer.slope
         steps.append(step)
     return steps
+
+
+def _put(tensors: dict[str, npt.NDArray[Any]], name: str, values: Float64) -> str:
+    with np.errstate(over="ignore"):
+        tensors[name] = np.ascontiguousarray(values, np.float32)
+    if not np.isfinite(tensors[name]).all():
+        raise ValueError(f"{name} is not finite: this network cannot be saved")
+    return name
+
+
+def _numbers(body: Body) -> dict[str, Any]:
+    """What a step says beside its tensors: see vaelocity.steps."""
+    if isinstance(body, Sum):
+        return {"from": body.source}
+    if isinstance(body, Norm):
+        return {"epsilon": body.epsilon, "groups": body.groups}
+    if not isinstance(body, Conv | Pool):
+        return {}
+    said: dict[str, Any] = {"input": list(body.input)}
+    said |= {"stride": list(body.stride), "padding": list(body.padding)}
+    if isinstance(body, Pool):
+        said["kernel"] = list(body.kernel)
+    elif body.output_padding is not None:
+        said["output_padding"] = list(body.output_padding)
+    return said
 
 
 def _compare(
@@ -171,7 +205,7 @@ def _compare(
 ) -> None:
     draft, rows = bundle_bytes(metadata, tensors), rows[:_COMPARED]
     x = (rows - tensors["preprocess.0.mean"]) * (np.float32(1) / tensors["preprocess.0.scale"])
-    y, *latent = (np.asarray(each) for each in original(x))
+    y, *latent = (np.asarray(each).reshape(len(x), -1) for each in original(x))
     if y.shape != x.shape:
         raise ValueError(f"outputs: expected a reconstruction {x.shape}, got {y.shape}")
     expected = _expected(x, y, latent, metadata["score"]["beta"])
