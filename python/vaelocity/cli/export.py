@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +12,17 @@ from vaelocity.bundle import write_atomically
 from vaelocity.cli import console, options
 from vaelocity.cli.console import CommandError
 from vaelocity.cli.export_cubin import Precision, Rows, write_cubin
-from vaelocity.cli.export_onnx import write_onnx, write_repository
+from vaelocity.cli.export_onnx import write_onnx, write_qonnx, write_repository
 
 _GPU = "With --cubin"
+_FIXED = "With --qonnx"
+
+
+class Part(StrEnum):
+    """What a QONNX graph gives."""
+
+    reconstruction = "reconstruction"
+    latent = "latent"
 
 
 def export(
@@ -29,6 +38,12 @@ def export(
     onnx: Annotated[
         Path | None,
         typer.Option("--onnx", metavar="FILE.onnx", help="An ONNX graph, preprocessing to score."),
+    ] = None,
+    qonnx: Annotated[
+        Path | None,
+        typer.Option(
+            "--qonnx", metavar="FILE.onnx", help="The network in fixed point, for hls4ml."
+        ),
     ] = None,
     triton_repository: Annotated[
         Path | None,
@@ -64,9 +79,25 @@ def export(
     rows: Annotated[
         Rows, typer.Option("--rows", rich_help_panel=_GPU, help="Type of the rows.")
     ] = Rows.float32,
+    part: Annotated[
+        Part, typer.Option("--part", rich_help_panel=_FIXED, help="What comes out.")
+    ] = Part.reconstruction,
+    weight_bits: Annotated[int, typer.Option("--weight-bits", rich_help_panel=_FIXED)] = 8,
+    value_bits: Annotated[
+        int, typer.Option("--value-bits", rich_help_panel=_FIXED, help="Of x, biases and outputs.")
+    ] = 16,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibrate",
+            metavar="DATA",
+            rich_help_panel=_FIXED,
+            help="Rows to take the ranges from; default: the model's conformance rows.",
+        ),
+    ] = None,
     debug: options.Debug = False,
 ) -> None:
-    """Write a model as one self-contained C++17 header, as ONNX, or as C files with GPU kernels.
+    """Write a model as a C++17 header, as ONNX, in fixed point, or as C files with GPU kernels.
 
     The header's scores are those of the library bit for bit when compiled with -ffp-contract=off;
     its function verify() replays the model's conformance rows. The header tells the flags.
@@ -77,17 +108,23 @@ def export(
 
     With --onnx: rows [n, d] to score [n] and, where there is a threshold, anomalous [n]; scores
     agree with the library's up to float32 rounding.
+
+    With --qonnx: standardised rows to the reconstruction, or to the latent, every tensor rounded to
+    a power of two; the score is computed outside.
     """
-    forms = (header, cubin, onnx, triton_repository)
+    forms = (header, cubin, onnx, qonnx, triton_repository)
     if sum(form is not None for form in forms) != 1:
         raise CommandError(
-            "export: expected --header FILE.hpp, --cubin ARCH, --onnx FILE.onnx or "
-            "--triton-repository FOLDER, one of them"
+            "export: expected --header FILE.hpp, --cubin ARCH, --onnx FILE.onnx, --qonnx FILE.onnx "
+            "or --triton-repository FOLDER, one of them"
         )
     if threshold is not None and onnx is None and triton_repository is None:
         raise CommandError("--threshold: only with --onnx or --triton-repository")
     if onnx is not None:
         write_onnx(bundle, onnx, kind, threshold)
+        return
+    if qonnx is not None:
+        write_qonnx(bundle, qonnx, part.value, weight_bits, value_bits, calibrate)
         return
     if triton_repository is not None:
         write_repository(bundle, triton_repository, namespace, kind, threshold)
