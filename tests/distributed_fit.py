@@ -1,6 +1,6 @@
 """What one of several processes does in test_distributed.py: RANK, WORLD_SIZE and the rest are set.
 
-python distributed_fit.py FOLDER CASE
+python distributed_fit.py FOLDER
 """
 
 from __future__ import annotations
@@ -129,17 +129,14 @@ def lost(folder: Path, rank: int) -> dict[str, Any]:
     return {"lost": said(lambda: Lost(11, latent=3).fit(ROWS, **ARGUMENTS))}
 
 
-CASES = {"fits": fits, "checkpoint": checkpoint, "failures": failures, "lost": lost}
-
-
 def main() -> None:
     torch.set_num_threads(1)
-    folder, case = Path(sys.argv[1]), sys.argv[2]
-    rank = int(os.environ["RANK"])
+    folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
     with distributed.group() as device:
         assert device == torch.device("cpu")
-        found = CASES[case](folder, rank)
-    (folder / f"{case}-{rank}.json").write_text(json.dumps(found))
+        for case in (fits, checkpoint, failures, lost):
+            found = case(folder, rank)
+            (folder / f"{case.__name__}-{rank}.json").write_text(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -43,16 +43,23 @@ def environment(rank: int, port: int) -> dict[str, str]:
     return {**os.environ, **where, **ranks, "OMP_NUM_THREADS": "1"}
 
 
-def together(folder: Path, case: str, codes: tuple[int, ...] = (0, 0)) -> list[Any]:
-    """What the processes of distributed_fit.py found, by rank; None of one that ended early."""
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes of distributed_fit.py left, the second of which is lost at the end."""
+    folder = tmp_path_factory.mktemp("two")
     port = free_port()
-    command = [sys.executable, distributed_fit.__file__, str(folder), case]
+    command = [sys.executable, distributed_fit.__file__, str(folder)]
     running = [
         subprocess.Popen(command, env=environment(rank, port), stderr=subprocess.PIPE, text=True)
         for rank in range(SIZE)
     ]
-    ended = [process.communicate(timeout=240)[1] for process in running]
-    assert tuple(process.returncode for process in running) == codes, ended
+    ended = [process.communicate(timeout=400)[1] for process in running]
+    assert [process.returncode for process in running] == [0, 3], ended
+    return folder
+
+
+def found_by(folder: Path, case: str) -> list[Any]:
+    """By rank; None of one that was lost."""
     files = [folder / f"{case}-{rank}.json" for rank in range(SIZE)]
     return [json.loads(file.read_text()) if file.exists() else None for file in files]
 
@@ -67,26 +74,26 @@ def near(found: Any, expected: Any) -> None:
         np.testing.assert_allclose(found["state"][name], values, rtol=1e-3, atol=1e-4, err_msg=name)
 
 
-def test_two_processes_train_as_one(tmp_path: Path) -> None:
-    first, second = together(tmp_path, "fits")
+def test_two_processes_train_as_one(folder: Path) -> None:
+    first, second = found_by(folder, "fits")
     assert first == second  # bit for bit
     for name, fit in distributed_fit.FITS.items():
         near(first[name], distributed_fit.result(fit()))
     # The first alone writes.
-    assert (tmp_path / "of-0.vael").exists()
-    assert not (tmp_path / "of-1.vael").exists()
+    assert (folder / "of-0.vael").exists()
+    assert not (folder / "of-1.vael").exists()
 
 
-def test_they_go_on_from_the_checkpoint_of_the_first(tmp_path: Path) -> None:
-    found = together(tmp_path, "checkpoint")
+def test_they_go_on_from_the_checkpoint_of_the_first(folder: Path) -> None:
+    found = found_by(folder, "checkpoint")
     assert found[0] == found[1]
     assert found[0]["resumed"] == found[0]["whole"]
-    assert [path.name for path in tmp_path.glob("checkpoint-?")] == ["checkpoint-0"]
+    assert [path.name for path in folder.glob("checkpoint-?")] == ["checkpoint-0"]
 
 
-def test_what_fails_in_one_fails_in_all(tmp_path: Path) -> None:
+def test_what_fails_in_one_fails_in_all(folder: Path) -> None:
     """The one with its own error, the others with its text; arguments that differ by name."""
-    found = together(tmp_path, "failures")
+    found = found_by(folder, "failures")
     lost = "ProcessFailed: process {} of 2 failed: {}"
     for name, guilty, error in (
         ("rows", 1, "ValueError: X: 1 of 613 rows hold a NaN or an infinity"),
@@ -109,31 +116,31 @@ def test_what_fails_in_one_fails_in_all(tmp_path: Path) -> None:
     near(found[0]["after"], distributed_fit.result(distributed_fit.FITS["ae"]()))
 
 
-def test_a_process_that_is_gone_is_noticed(tmp_path: Path) -> None:
-    found = together(tmp_path, "lost", codes=(0, 3))
+def test_a_process_that_is_gone_is_noticed(folder: Path) -> None:
+    found = found_by(folder, "lost")
     assert found[0]["lost"].startswith("ProcessFailed: a process of the training was lost: ")
     assert found[1] is None
 
 
-def test_the_command_under_torchrun(tmp_path: Path) -> None:
+def test_the_command_under_torchrun(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One file, of the loss that the command has alone."""
+    from vaelocity.cli import main
+
     rows = tmp_path / "rows.npy"
     np.save(rows, distributed_fit.ROWS)
-    found = []
+    arguments = ["fit", str(rows), "--model", "vae", "--epochs", "3", "--json", "-o"]
+    assert main([*arguments, str(tmp_path / "one.vael")]) == 0
+    alone = json.loads(capsys.readouterr().out)
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    for launcher, out in ((torchrun, "two.vael"), ([], "one.vael")):
-        command = [sys.executable, *launcher, "-m", "vaelocity.cli", "fit", rows]
-        command += ["-o", tmp_path / out, "--model", "vae", "--epochs", "3", "--json"]
-        done = subprocess.run(
-            list(map(str, command)), capture_output=True, text=True, check=False, timeout=240,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-3000:]
-        found.append(json.loads(done.stdout))
-    assert found[0]["loss"] == pytest.approx(found[1]["loss"], rel=1e-5)
-    assert found[0]["best_validation_loss"] == pytest.approx(
-        found[1]["best_validation_loss"], rel=1e-5
-    )
+    command = [sys.executable, *torchrun, "-m", "vaelocity.cli", *arguments, tmp_path / "two.vael"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=240,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout)
+    for name in ("loss", "best_validation_loss"):
+        assert found[name] == pytest.approx(alone[name], rel=1e-5)
     assert sorted(path.name for path in tmp_path.glob("*.vael")) == ["one.vael", "two.vael"]
 
 
@@ -161,8 +168,8 @@ def test_processes_draw_what_one_would_draw(size: int) -> None:
                 for place, rng in zip(places, shared, strict=True)
             ]
             assert torch.equal(torch.cat(parts), whole)
+    shared[0].part, shared[0].of = slice(0, 8), 16
     with pytest.raises(ValueError, match="rng: a draw of 3 numbers for 8 rows, which do not div"):
-        shared[0].part, shared[0].of = slice(0, 8), 16
         shared[0].draw(3)
 
 
