@@ -110,7 +110,9 @@ def failures(folder: Path, rank: int) -> dict[str, Any]:
     before = state(stumbling)
     found = {
         "rows": said(ae(rows=bad)),
+        "few": said(ae(rows=ROWS[: 3 if rank else 613])),
         "lr": said(ae(lr=1e-3 * (1 + rank))),
+        "epochs": said(ae(epochs=2 + rank)),
         "data": said(ae(rows=other)),
         "batch_size": said(ae(batch_size=4)),
         "X_val": said(ae(X_val=ROWS[:4])),

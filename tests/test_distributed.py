@@ -97,15 +97,17 @@ def test_what_fails_in_one_fails_in_all(folder: Path) -> None:
     lost = "ProcessFailed: process {} of 2 failed: {}"
     for name, guilty, error in (
         ("rows", 1, "ValueError: X: 1 of 613 rows hold a NaN or an infinity"),
+        ("few", 1, "ValueError: batch_size: steps of 3 rows are too few for 2 processes"),
         ("stumbled", 1, "MemoryError: no memory for this batch"),
         ("checkpoint", 0, "FileNotFoundError: "),
     ):
         assert found[guilty][name].startswith(error), found[guilty][name]
         assert found[1 - guilty][name].startswith(lost.format(guilty, error)), found[1 - guilty]
     for name, error in (
+        ("epochs", "ValueError: fit: the processes differ in epochs; give all of them the same"),
         ("lr", "ValueError: fit: the processes differ in lr; give all of them the same"),
         ("data", "ValueError: fit: the processes differ in data; give all of them the same"),
-        ("batch_size", "ValueError: batch_size: 3 rows a step are too few for 2 processes, which"),
+        ("batch_size", "ValueError: batch_size: steps of 3 rows are too few for 2 processes, whi"),
         ("X_val", "ValueError: X_val: 4 rows are too few for 2 processes, which need 5"),
         ("diverged", "TrainingDiverged: training diverged in epoch 1"),
         ("denoising", "ValueError: fit: a DenoisingAutoencoder with these arguments cannot be "),

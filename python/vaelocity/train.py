@@ -83,7 +83,8 @@ class Settings:
 
 def train(model: Model, data: TrainingData, settings: Settings, processes: Processes) -> None:
     """Train `model` in place; see `Model.fit`. If it fails the model is as it was."""
-    _check_shares(model, data, settings, processes)
+    processes.attempt(_check_shares, model, data, settings, processes.size, processes.least_rows)
+    processes.check()
     normed = any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in model.modules())
     if normed and min(len(data.train), settings.batch_size) < 2:
         raise ValueError("batch_norm: needs batches of at least 2 rows; see batch_size and X")
@@ -105,31 +106,26 @@ def train(model: Model, data: TrainingData, settings: Settings, processes: Proce
 
 
 def _check_shares(
-    model: Model, data: TrainingData, settings: Settings, processes: Processes
+    model: Model, data: TrainingData, settings: Settings, size: int, least: int
 ) -> None:
-    """Raises ValueError for what several processes cannot share out."""
-    if processes.size == 1:
+    """Raises ValueError for what `size` processes cannot share out; least: rows of a batch."""
+    if size == 1:
         return
     if not model.rows_apart:
         raise ValueError(
-            f"fit: a {type(model).__name__} with these arguments cannot be trained by "
-            f"{processes.size} processes: the loss of a row depends on others of its batch, or its "
-            "noise is not drawn row by row"
+            f"fit: a {type(model).__name__} with these arguments cannot be trained by {size} "
+            "processes: the loss of a row depends on others of its batch, or its noise is not "
+            "drawn row by row"
         )
     if settings.cuda_graph:
         raise ValueError("cuda_graph: not with several processes")
-    n, least = len(data.train), processes.least_rows
+    n = len(data.train)
     smallest = n // -(-n // settings.batch_size)
+    few = f"rows are too few for {size} processes, which need {least}"
     if smallest < least:
-        raise ValueError(
-            f"batch_size: {smallest} rows a step are too few for {processes.size} processes, which "
-            f"need {least}"
-        )
+        raise ValueError(f"batch_size: steps of {smallest} {few}")
     if data.validation is not None and len(data.validation) < least:
-        raise ValueError(
-            f"X_val: {len(data.validation)} rows are too few for {processes.size} processes, which "
-            f"need {least}"
-        )
+        raise ValueError(f"X_val: {len(data.validation)} {few}")
 
 
 class _Training:
@@ -326,7 +322,14 @@ class _Training:
         identity = together.attempt(self._identity)
         together.check()
         self.progress.identity = identity or {}
-        together.check_same(self.progress.identity)
+        together.check_same(
+            {
+                **self.progress.identity,
+                "epochs": int(self.settings.epochs),
+                "checkpoint": self.settings.checkpoint is not None,
+                "history": self.progress.history,
+            }
+        )
 
     def _resumed(self) -> bool:
         """Take over the checkpoint, if there is one of this very training."""

@@ -101,9 +101,10 @@ class LayeredNetwork:
     def _run_part(self, rows: Tensor, outputs: Outputs, threshold: float) -> None:
         mean, inverse_scale = self._scaling[:, : self._n_features]
         with _device.current(self._device), _products(self._precision):
-            encoded = self._encoder((rows.float() - mean) * inverse_scale)
-            point = encoded[:, : self._latent]
-            decoded = None if self._decoder is None else self._decoder(point)
+            encoded = self._encoder((rows.float() - mean) * inverse_scale).contiguous()
+            decoded = None
+            if self._decoder is not None:
+                decoded = self._decoder(encoded[:, : self._latent]).contiguous()
         self._score(rows, encoded, decoded, outputs, threshold)
 
     def _score(
