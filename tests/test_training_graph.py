@@ -43,7 +43,7 @@ class Recorder:
     def __init__(self) -> None:
         self.captured = self.replayed = self.beside = 0
 
-    def capture(self, step: Callable[[], Any]) -> Any:
+    def capture(self, step: Callable[[], Any], device: torch.device) -> Any:
         self.captured += 1
         terms: dict[str, torch.Tensor] = {}
 
@@ -54,7 +54,7 @@ class Recorder:
 
         return replay, terms
 
-    def warm(self, step: Callable[[], Any]) -> Any:
+    def warm(self, step: Callable[[], Any], device: torch.device) -> Any:
         self.beside += 1
         return step()
 
@@ -82,12 +82,12 @@ def test_replays_train_as_steps(
 
 
 def test_what_cannot_be_captured_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def capture(step: Callable[[], Any]) -> Any:
+    def capture(step: Callable[[], Any], device: torch.device) -> Any:
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
     monkeypatch.setattr("vaelocity.train.Steps", GraphSteps)
     monkeypatch.setattr(training_graph, "capture", capture)
-    monkeypatch.setattr(training_graph, "beside", lambda step: step())
+    monkeypatch.setattr(training_graph, "beside", lambda step, device: step())
     said = "cuda_graph: a step of Autoencoder cannot be captured: operation not permitted when"
     with pytest.raises(RuntimeError, match=said):
         MODELS["ae"]().fit(ROWS, **ARGUMENTS)

@@ -87,6 +87,13 @@ class Processes:
         self._device = torch.device("cuda", torch.cuda.current_device()) if nccl else "cpu"
         self._failure: Exception | None = None
 
+    def check_device(self, device: torch.device) -> None:
+        """Raises ValueError for a training where the group cannot add up."""
+        if torch.device(self._device).type == "cuda" and device.type != "cuda":
+            raise ValueError(
+                f"device: the group's backend is nccl, for 'cuda' alone, got {str(device)!r}"
+            )
+
     # ---- Shares
 
     def share(self, n: int) -> slice:

@@ -83,6 +83,7 @@ class Settings:
 
 def train(model: Model, data: TrainingData, settings: Settings, processes: Processes) -> None:
     """Train `model` in place; see `Model.fit`. If it fails the model is as it was."""
+    processes.attempt(processes.check_device, settings.device)
     processes.attempt(_check_shares, model, data, settings, processes.size, processes.least_rows)
     processes.check()
     normed = any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in model.modules())

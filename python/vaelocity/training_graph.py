@@ -52,7 +52,7 @@ class GraphSteps(Steps):
         if captured is None:
             if self._warm[n] < _WARM_UP:
                 self._warm[n] += 1
-                return beside(lambda: super(GraphSteps, self).take(index))
+                return beside(lambda: super(GraphSteps, self).take(index), index.device)
             captured = self._captured[n] = self._capture(index.clone())
         captured.index.copy_(index)
         captured.replay()
@@ -63,7 +63,7 @@ class GraphSteps(Steps):
         for optimizer in self._optimizers.values():
             optimizer.zero_grad()  # the graph's gradients lie in memory of its own
         try:
-            replay, terms = capture(lambda: super(GraphSteps, self).take(index))
+            replay, terms = capture(lambda: super(GraphSteps, self).take(index), index.device)
         except RuntimeError as error:
             text = (str(error).splitlines() or [""])[0]
             name = type(self.model).__name__
@@ -72,19 +72,25 @@ class GraphSteps(Steps):
         return _Captured(index, terms, replay)
 
 
-def beside(step: Callable[[], Terms]) -> Terms:
+def beside(step: Callable[[], Terms], device: torch.device) -> Terms:
     """step() on another stream than the current one, as torch asks for before a capture."""
-    current, side = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    side.wait_stream(current)
-    with torch.cuda.stream(side):
-        found = step()
-    current.wait_stream(side)
+    with torch.cuda.device(device):
+        current, side = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side.wait_stream(current)
+        with torch.cuda.stream(side):
+            found = step()
+        current.wait_stream(side)
     return found
 
 
-def capture(step: Callable[[], Terms]) -> tuple[Callable[[], None], Terms]:
+def capture(step: Callable[[], Terms], device: torch.device) -> tuple[Callable[[], None], Terms]:
     """What runs step() again on the device alone, and the memory where its terms will be."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.device(device), torch.cuda.graph(graph):
         terms = step()
-    return graph.replay, terms
+
+    def replay() -> None:
+        with torch.cuda.device(device):
+            graph.replay()
+
+    return replay, terms

@@ -92,6 +92,7 @@ def check_memory_limit(image_bundles: list[Path], make_scorer: Make) -> None:
         make_scorer(path, memory_limit=held + 10)
     scorer = make_scorer(path, memory_limit=held + 100_000)
     assert 1 < scorer._network._at_once < 1000
+    assert held < scorer.device_bytes <= held + 50_000
     rows = torch.from_numpy(rows_of(1000, scorer.n_features))
     torch.testing.assert_close(scorer.score(rows), make_scorer(path).score(rows))
 

@@ -36,8 +36,9 @@ class LayeredNetwork:
     """A network of any steps on a device.
 
     precision: float32, tf32 or bf16, of the products in convolutions and dense layers. Where rows
-    are many, parts of them go through the network one after the other, as many at a time as
-    memory_limit leaves room for (without cuDNN's own workspace).
+    are many, parts of them go through the network one after the other, as many at a time as find
+    room in half of what memory_limit leaves (without cuDNN's own workspace): the other half is for
+    score_stream's buffers.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class LayeredNetwork:
         self._scaling = torch.from_numpy(np.pad(scaling, pad)).to(device)
         self._multiprocessors = _device.multiprocessors(device)
         self._compaction = Compaction(_LAUNCH.per_sm * self._multiprocessors, device)
+        self._reserved = 0
         self._at_once = self._rows_that_fit(_row_bytes(metadata, tensors), memory_limit)
 
     @property
@@ -80,10 +82,11 @@ class LayeredNetwork:
 
     @property
     def device_bytes(self) -> int:
-        """Device memory it holds: parameters and scratch, not the activations of a call."""
+        """Device memory it holds: parameters and scratch; with a memory limit also what the
+        activations of a call may take."""
         held = [self._scaling, self._compaction.per_program, *self._encoder.buffers()]
         held += [] if self._decoder is None else self._decoder.buffers()
-        return sum(t.numel() * t.element_size() for t in held)
+        return self._reserved + sum(t.numel() * t.element_size() for t in held)
 
     @torch.inference_mode()
     def run(self, rows: Tensor, outputs: Outputs, threshold: float) -> None:
@@ -143,15 +146,16 @@ class LayeredNetwork:
             kernel[(programs,)](**arguments, num_warps=_LAUNCH.warps, **OPTIONS)
 
     def _rows_that_fit(self, row_bytes: int, memory_limit: int | None) -> int:
-        room = _ACTIVATION_BYTES
-        if memory_limit is not None:
-            room = memory_limit - self.device_bytes
-            if room < row_bytes:
-                raise ValueError(
-                    f"memory_limit: the model needs {self.device_bytes} bytes on the device and "
-                    f"{row_bytes} for a row, got {memory_limit}"
-                )
-        return max(1, room // row_bytes)
+        if memory_limit is None:
+            return max(1, _ACTIVATION_BYTES // row_bytes)
+        rows = (memory_limit - self.device_bytes) // (2 * row_bytes)
+        if rows < 1:
+            raise ValueError(
+                f"memory_limit: the model needs {self.device_bytes} bytes on the device and "
+                f"{2 * row_bytes} for a row, got {memory_limit}"
+            )
+        self._reserved = rows * row_bytes
+        return rows
 
 
 def _row_bytes(metadata: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> int:
