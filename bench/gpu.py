@@ -6,6 +6,8 @@
 2. the sweep of tune_score.py, in the time that is left for it
 3. timings: kernel only (cold L2), device-resident, host to host, one CUDA-graph replay; beside
    torch eager and torch.compile + CUDA graph, each checked against float64 first
+4. the histogram and the accepted events in the scorer's pass; a network with convolutions; training
+   step by step and in a CUDA graph
 
 Writes gpu.json, gpu.md and configs.json (the table with what the sweep found: review it, copy it to
 kernels/score_configs.json) to bench/results/<gpu>/ or FOLDER. --dry-run (with TRITON_INTERPRET=1)
@@ -28,9 +30,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import gpu_report
-from gpu_cases import Case, replay_case, stream_case, throughput_cases
+from gpu_cases import Case, images_case, replay_case, stream_case, throughput_cases
+from gpu_counting import counting_case
 from gpu_device import Device, make_device
 from gpu_networks import ALICE, JETS, MNIST
+from gpu_training import training_case
 from tune_score import TABLE, Found, merged, sweep
 
 from vaelocity.benchmark import machine
@@ -96,7 +100,7 @@ def _progress(began: float, text: str) -> None:
 def _tests(device: Device) -> dict[str, Any]:
     """pytest -m gpu; on several processors at once, since most of its time is compiling."""
     command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
-    command += ["tests/test_cuda_scorer.py"]
+    command += ["tests/test_cuda_scorer.py", "tests/test_training_graph.py"]
     if not device.real:
         command.append("--collect-only")
     elif _has_xdist():
@@ -128,6 +132,10 @@ def _cases(device: Device, folder: Path, found: list[Found], began: float) -> li
     for precision in ("bf16", "tf32", "float32"):
         cases.append(replay_case(device, JETS, folder, precision))
         _progress(began, cases[-1].title)
+    cases.append(counting_case(device, JETS, folder))
+    cases.append(images_case(device, "mnist-conv", folder))
+    cases.append(training_case(device))
+    _progress(began, "counting, images, training")
     if device.real:
         cases.append(stream_case(device, JETS, folder, pinned=True))
         cases.append(stream_case(device, JETS, folder, pinned=False))

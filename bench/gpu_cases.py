@@ -12,12 +12,15 @@ import numpy.typing as npt
 from gpu_device import Device, Seconds
 from gpu_networks import GpuNetwork, rows_for
 
+from vaelocity.benchmark.networks import images, made_rows
 from vaelocity.benchmark.timing import median
 from vaelocity.cuda.config import Config
+from vaelocity.frozen import Network
 
 CHECKED_ROWS = 20_000
 FPR = 1e-3
 REPLAY_ROWS = 1024
+IMAGES = 65_536
 DRY_ROWS = 40
 
 # Largest error over (|score| + mean |score|); a peer is allowed what its precision allows ours.
@@ -76,12 +79,7 @@ def throughput_cases(
             _run(device, entry, call, exact, ALLOWED[precision])
             case.entries.append(entry)
         if device.real and network.trained and kind == "fp32":
-            from gpu_peers import peers
-
-            for name, allowed, make in peers(network.loaded(folder), on_device):
-                entry = Entry(name)
-                _run_made(device, entry, make, exact, ALLOWED[allowed])
-                case.entries.append(entry)
+            case.entries += _peers(device, network.loaded(folder), on_device, exact)
         yield case
         del on_device, out
 
@@ -108,8 +106,27 @@ def replay_case(device: Device, network: GpuNetwork, folder: Path, precision: st
     return case
 
 
+def images_case(device: Device, name: str, folder: Path) -> Case:
+    """A network with convolutions: torch's layers and our last kernel, beside torch alone."""
+    network = images(name, folder)
+    n = IMAGES if device.real else DRY_ROWS // 4
+    rows = made_rows(network, n)
+    exact = network.reference(rows[:CHECKED_ROWS])
+    on_device, out = device.put(rows, "fp32"), device.empty(n)
+    title = f"{name}, {n:,} fp32 images"
+    case = Case(f"{name}/fp32", title, n, 4 * network.n_features)
+    for precision in ("bf16", "tf32", "float32"):
+        scorer = device.scorer(network.path, precision)
+        entry = Entry(f"vaelocity {precision}", config=scorer.config.why)
+        _run(device, entry, _bind(scorer.score, on_device, out), exact, ALLOWED[precision])
+        case.entries.append(entry)
+    if device.real:
+        case.entries += _peers(device, network, on_device, exact)
+    return case
+
+
 def stream_case(device: Device, network: GpuNetwork, folder: Path, pinned: bool) -> Case:
-    """Rows in host memory to scores in host memory, by score_stream."""
+    """Rows in host memory to scores in host memory, by score_stream; and to accepted events."""
     import torch
 
     n = 4_000_000
@@ -125,10 +142,31 @@ def stream_case(device: Device, network: GpuNetwork, folder: Path, pinned: bool)
 
     entry = Entry("vaelocity bf16")
     exact = network.reference(folder, rows[:CHECKED_ROWS].numpy())
-    entry.error, entry.flipped = judged(call()[: len(exact)].double().numpy(), exact)
+    scores = call()
+    entry.error, entry.flipped = judged(scores[: len(exact)].double().numpy(), exact)
     entry.call = _p50(device.call_seconds(call, 3))
     case.entries.append(entry)
+    limit = float(np.float32(scores.double().quantile(1 - FPR)))
+
+    def accepted() -> Any:
+        return list(scorer.score_stream(batches, accepted_only=True, threshold=limit))
+
+    entry = Entry("vaelocity bf16, accepted events", error=entry.error)
+    kept = sum(len(index) for index, _ in accepted())
+    entry.flipped = abs(kept - int((scores > limit).sum())) / n
+    entry.call = _p50(device.call_seconds(accepted, 3))
+    case.entries.append(entry)
     return case
+
+
+def _peers(device: Device, network: Network, rows: Any, exact: Any) -> list[Entry]:
+    from gpu_peers import peers
+
+    entries = []
+    for name, allowed, make in peers(network, rows):
+        entries.append(Entry(name))
+        _run_made(device, entries[-1], make, exact, ALLOWED[allowed])
+    return entries
 
 
 def _bind(score: Any, rows: Any, out: Any) -> Call:
@@ -156,10 +194,15 @@ def _run(
         if not entry.error <= allowed:
             entry.why = f"refused: off by {entry.error:.1e}, allowed {allowed:.0e}"
             return
-        entry.kernel = _p50(device.kernel_seconds(call, repeats))
-        entry.call = _p50(device.call_seconds(call, repeats))
+        timed(device, entry, call, repeats)
     except Exception as failure:
         entry.why = f"{type(failure).__name__}: {(str(failure).splitlines() or [''])[0]}"
+
+
+def timed(device: Device, entry: Entry, call: Call, repeats: int = 20) -> None:
+    """What was checked before."""
+    entry.kernel = _p50(device.kernel_seconds(call, repeats))
+    entry.call = _p50(device.call_seconds(call, repeats))
 
 
 def judged(scores: npt.NDArray[np.float64], exact: npt.NDArray[np.float64]) -> tuple[float, float]:

@@ -21,6 +21,7 @@ class Device(Protocol):
     name: str
     arch: str
     real: bool
+    torch_device: str
 
     def scorer(self, path: Path, precision: str, config: Any = None) -> Any:
         """A CudaScorer there."""
@@ -30,6 +31,9 @@ class Device(Protocol):
 
     def empty(self, n: int) -> Any:
         """float32 [n] there."""
+
+    def accepted(self, n: int) -> Any:
+        """Memory for n accepted events there."""
 
     def take(self, scores: Any) -> npt.NDArray[np.float64]:
         """Scores as NumPy."""
@@ -62,6 +66,7 @@ class Gpu:
     """The current CUDA device."""
 
     real = True
+    torch_device = "cuda"
 
     def __init__(self) -> None:
         import torch
@@ -86,6 +91,11 @@ class Gpu:
 
     def empty(self, n: int) -> Any:
         return self._torch.empty(n, device=self._where)
+
+    def accepted(self, n: int) -> Any:
+        from vaelocity.cuda.accept import Accepted
+
+        return Accepted.empty(n, self._where)
 
     def take(self, scores: Any) -> npt.NDArray[np.float64]:
         found: npt.NDArray[np.float64] = scores.double().cpu().numpy()
@@ -137,6 +147,7 @@ class Interpreter:
     name = "dry run"
     arch = "sm_90"
     real = False
+    torch_device = "cpu"
 
     def __init__(self) -> None:
         if os.environ.get("TRITON_INTERPRET") != "1":
@@ -156,6 +167,11 @@ class Interpreter:
 
     def empty(self, n: int) -> Any:
         return self._torch.empty(n)
+
+    def accepted(self, n: int) -> Any:
+        from vaelocity.cuda.accept import Accepted
+
+        return Accepted.empty(n, self._torch.device("cpu"))
 
     def take(self, scores: Any) -> npt.NDArray[np.float64]:
         found: npt.NDArray[np.float64] = scores.double().numpy()

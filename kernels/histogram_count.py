@@ -8,7 +8,8 @@ import torch
 import triton
 import triton.language as tl
 
-from vaelocity.histogram_reference import BINS, BITS
+from vaelocity.histogram_reference import BINS
+from vaelocity.kernels.histogram_bins import count
 
 BLOCK = 1024
 MOST = 1 << 30  # scores a launch: counts on the device are int32
@@ -19,20 +20,10 @@ def _histogram_count_kernel(
     scores_ptr,  # float32 [n]
     counts_ptr,  # int32 [bins + 1], the last entry for NaN
     n,
-    SHIFT: tl.constexpr,
-    BINS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = at < n
-    bits = tl.load(scores_ptr + at, mask=inside, other=0.0).to(tl.int32, bitcast=True)
-    magnitude = bits & 0x7FFFFFFF
-    # -0 is counted as +0; see csrc/src/histogram.cpp for the order of the keys.
-    bits = tl.where(magnitude == 0, 0, bits)
-    key = tl.where(bits < 0, ~bits, bits ^ -0x80000000)
-    # The arithmetic shift brings copies of the sign from the left, which BINS - 1 cuts off.
-    bin = tl.where(magnitude > 0x7F800000, BINS, (key >> SHIFT) & (BINS - 1))
-    tl.atomic_add(counts_ptr + bin, 1, mask=inside, sem="relaxed")
+    count(counts_ptr, tl.load(scores_ptr + at, mask=at < n, other=0.0), at < n)
 
 
 def histogram_count(scores: torch.Tensor, counts: npt.NDArray[np.uint64]) -> tuple[int, int, int]:
@@ -43,9 +34,7 @@ def histogram_count(scores: torch.Tensor, counts: npt.NDArray[np.uint64]) -> tup
     for part in torch.split(scores.detach().contiguous(), MOST):
         on_device.zero_()
         kernel: Any = _histogram_count_kernel
-        kernel[(triton.cdiv(len(part), BLOCK),)](
-            part, on_device, len(part), SHIFT=32 - BITS, BINS=BINS, BLOCK=BLOCK
-        )
+        kernel[(triton.cdiv(len(part), BLOCK),)](part, on_device, len(part), BLOCK=BLOCK)
         found = on_device.cpu().numpy()
         counts += found[:BINS].astype(np.uint64)
         n_nan += int(found[BINS])

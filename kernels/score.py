@@ -22,6 +22,7 @@ from vaelocity.kernels.score_terms import (
     load_rows,
     nonfinite,
     standardize,
+    tiles_of,
     write,
     write_features,
 )
@@ -91,6 +92,8 @@ def score(
     beta, threshold,
     scores, flags, decisions,  # [n] float32, uint8, uint8, each or None
     features,  # [n, D] float32, or None
+    counts,  # [BINS + 1] int32 of kernels/histogram_bins.py, added to, or None
+    accepted,  # [programs] int32: rows that this program accepted, or None
     programs,
     D: tl.constexpr, LAYERS: tl.constexpr, N_ENCODER: tl.constexpr, HAS_LOGVAR: tl.constexpr,
     KIND: tl.constexpr, SPLIT: tl.constexpr, READ_PADDING: tl.constexpr,
@@ -110,7 +113,9 @@ def score(
     for i in tl.static_range(N_LAYERS):
         w = w + (_weights(weights, SPLIT, LAYERS, i),)
 
-    for tile in tl.range(tl.program_id(0), tl.cdiv(n, BM), programs, num_stages=STAGES):
+    n_accepted = tl.full((), 0, tl.int32)
+    first, end, step = tiles_of(accepted, n, programs, BM)
+    for tile in tl.range(first, end, step, num_stages=STAGES):
         rows = tile * BM + tl.arange(0, BM)
         bad = tl.zeros((BM,), tl.float32)
         x_blocks = ()
@@ -147,4 +152,8 @@ def score(
                     write_features(features, rows, n, c * C, difference, bad, D, C)
 
         value = combine(reconstruction, latent, beta, KIND)
-        write(scores, flags, decisions, threshold, rows, n, value, bad)
+        accept = write(scores, flags, decisions, counts, threshold, rows, n, value, bad)
+        if accepted is not None:
+            n_accepted += tl.sum(accept.to(tl.int32))
+    if accepted is not None:
+        tl.store(accepted + tl.program_id(0), n_accepted)

@@ -4,6 +4,7 @@ import triton
 import triton.language as tl
 
 from vaelocity.kernels.activation import exp, expm1
+from vaelocity.kernels.histogram_bins import count
 
 # Codes: the order of vaelocity.structure.GAUSSIAN_KINDS.
 RECONSTRUCTION = tl.constexpr(0)
@@ -86,19 +87,36 @@ def saturate(value, bad):
 
 
 @triton.jit
-def write(scores, flags, decisions, threshold, rows, n, value, bad):
-    """Scores [n] float32, flags and decisions [n] uint8, where their pointers are not None."""
+def tiles_of(accepted, n, programs, BM: tl.constexpr):
+    """(first, end, step) of this program's tiles: every programs-th; or, where accepted rows are
+    counted for kernels/score_accept.py, a range of neighbours."""
+    tiles = tl.cdiv(n, BM)
+    program = tl.program_id(0)
+    if accepted is None:
+        return program, tiles, programs
+    else:
+        share = tl.cdiv(tiles, programs)
+        return program * share, tl.minimum((program + 1) * share, tiles), 1
+
+
+@triton.jit
+def write(scores, flags, decisions, counts, threshold, rows, n, value, bad):
+    """Scores [n] float32, flags and decisions [n] uint8, and the histogram's counts, where their
+    pointers are not None. Returns what was accepted, int1 [BM]."""
     used = rows < n
     score = saturate(value, bad)
+    # Not score <= threshold: a row that cannot be scored is kept.
+    accept = used & ~(score <= threshold)
     if scores is not None:
         tl.store(scores + rows, score, mask=used)
     if flags is not None:
         flag = tl.where(bad == 0.0, tl.where(value <= _LARGEST, 0, 2), 1)
         tl.store(flags + rows, flag.to(tl.uint8), mask=used)
     if decisions is not None:
-        # Not score <= threshold: a row that cannot be scored is kept.
-        decision = tl.where(score <= threshold, 0, 1)
-        tl.store(decisions + rows, decision.to(tl.uint8), mask=used)
+        tl.store(decisions + rows, accept.to(tl.uint8), mask=used)
+    if counts is not None:
+        count(counts, score, used)
+    return accept
 
 
 @triton.jit

@@ -26,7 +26,8 @@ def test_dry_run(tmp_path: Path) -> None:
     assert results["dry_run"]
     assert results["tests"]["passed"], results["tests"]
     entries = [entry for case in results["cases"] for entry in case["entries"]]
-    assert len(entries) == 7
+    # Precisions, replays, counting, images, training.
+    assert len(entries) == 4 + 3 + 4 + 3 + 1
     for entry in entries:
         assert entry["why"] == "", entry
         assert entry["error"] < 1e-2

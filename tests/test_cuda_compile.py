@@ -29,12 +29,17 @@ def net(widths: list[int], activation: str = "relu", kind: str | None = None) ->
 
 
 def compiled(
-    arch: str, network: Any, precision: str, rows: str = "fp32", few: bool = False
+    arch: str,
+    network: Any,
+    precision: str,
+    rows: str = "fp32",
+    few: bool = False,
+    counting: bool = False,
 ) -> tuple[Any, gpu.Resources, Any]:
     """(compiled kernel, its resources, its launch)."""
     made = program(network, arch, precision)
     launch = made.config.few if few else made.config.many
-    found = gpu.compile_program(made, launch, arch, rows)
+    found = gpu.compile_program(made, launch, arch, rows, counting)
     return found, gpu.resources(found), launch
 
 
@@ -70,14 +75,59 @@ def test_hopper(name: str) -> None:
     assert "call.uni" not in ptx
 
 
+@pytest.mark.parametrize("name", ["jets-bf16", "jets-tf32", "vae-relu-mu2-float32", "alice-bf16"])
+def test_counting_costs_no_programs(name: str) -> None:
+    """The histogram and the accepted events in the same kernel: nothing spills, and as many
+    programs find room. A count is a reduction: the atomic returns nothing."""
+    case, precision, rows, few = CASES[name]
+    kernel, cost, launch = compiled("sm_90", case, precision, rows, few, counting=True)
+    assert cost.stack == 0
+    assert cost.registers * 32 * launch.warps * launch.per_sm <= REGISTERS
+    assert (cost.shared + 1024) * launch.per_sm <= SHARED["sm_90"]
+    assert "cp.async" in kernel.asm["ptx"]
+    assert "REDG" in kernel.asm["sass"]
+    assert "ATOMG" not in kernel.asm["sass"]
+    assert "atom.global" not in compiled("sm_90", case, precision, rows, few)[0].asm["ptx"]
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90", "sm_100", "gfx942"])
+def test_kernels_of_the_last_pass(arch: str) -> None:
+    """Of the accepted events, and of networks with convolutions."""
+    from vaelocity.cuda.layered import _COLUMNS
+    from vaelocity.kernels.score_accept import score_accept, score_accept_count
+    from vaelocity.kernels.score_layered import score_layered
+
+    scores = {"scores": "*fp32", "n": "i32", "threshold": "fp32", "accepted": "*i32"}
+    into = {"index": "*i64", "kept": "*fp32", "total": "*i64", "capacity": "i32"}
+    rows = {"x": "*fp32", "row_stride": "i64", "n": "i32", "scaling": "*fp32", "beta": "fp32"}
+    network = {"encoded": "*fp32", "decoded": "*fp32", "threshold": "fp32"}
+    marks = {"flags": "*u8", "decisions": "*u8", "counts": "*i32", "features": "*fp32"}
+    tiles = {"BM": 16, "BLOCK": 1024}
+    shape = {"D": 784, "LATENT": 32, "GAUSSIAN": 1, "KIND": 4, "column_stride": 1}
+    blocks = {"BM": 16, "C": _COLUMNS, "PADDED": 832}
+    for kernel, types, constants in (
+        (score_accept, {**scores, **into, "programs": "i32"}, {**tiles, "PROGRAMS": 1024}),
+        (score_accept_count, {**scores, "programs": "i32"}, tiles),
+        (
+            score_layered,
+            {**rows, **network, "scores": "*fp32", **marks, "programs": "i32"},
+            {**shape, **blocks},
+        ),
+    ):
+        cost = gpu.resources(gpu.compile_kernel(kernel, arch, types, constants, 4))
+        assert cost.stack == 0
+        assert cost.shared <= 48 << 10
+
+
 @pytest.mark.parametrize("arch", ["sm_80", "sm_100", "gfx942"])
 @pytest.mark.parametrize("precision", ["bf16", "tf32"])
 def test_other_architectures(arch: str, precision: str) -> None:
-    _, cost, launch = compiled(arch, net(JETS), precision)
-    assert cost.stack == 0
-    if arch in SHARED:
-        assert cost.shared + 1024 <= SHARED[arch]
-        assert cost.registers * 32 * launch.warps <= REGISTERS
+    for counting in (False, True):
+        _, cost, launch = compiled(arch, net(JETS), precision, counting=counting)
+        assert cost.stack == 0
+        if arch in SHARED:
+            assert cost.shared + 1024 <= SHARED[arch]
+            assert cost.registers * 32 * launch.warps <= REGISTERS
 
 
 def test_encoder_only_kinds_have_no_decoder() -> None:

@@ -11,6 +11,7 @@ import pytest
 import score_reference as reference
 
 import vaelocity
+from vaelocity.histogram import ScoreHistogram
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("triton")
@@ -227,6 +228,53 @@ def test_score_stream(make_bundle: Make) -> None:
         expected = scorer.score(torch.from_numpy(batch).cuda()).cpu()
         assert torch.allclose(scores, expected, rtol=1e-5)
         assert not flags.any()
+
+
+@on_gpu
+@pytest.mark.parametrize("widths", [[59, 64, 32, 16], [243, 128, 128]])
+def test_counted_and_accepted_in_the_same_pass(make_bundle: Make, widths: list[int]) -> None:
+    """The histogram bit for bit, the accepted events in their order, the scores unchanged."""
+    scorer = vaelocity.load(make_bundle(widths), backend="cuda", precision="tf32")
+    for n in (1, 1000, 200_001):
+        given = rows_of(n, widths[0])
+        given[n // 2, 0] = np.nan
+        rows = torch.from_numpy(given).cuda()
+        scores = scorer.score(rows)
+        counted = ScoreHistogram(scorer.kind, scorer.identity)
+        assert scorer.histogram(rows) == counted.update(scores.cpu().numpy())
+        threshold = float(np.nanquantile(np.append(scores.cpu().numpy(), 1), 0.99))
+        index, kept = scorer.accept(rows, threshold)
+        assert torch.equal(index, scorer.predict(rows, threshold).nonzero()[:, 0])
+        torch.testing.assert_close(kept, scores[index], rtol=0, atol=0, equal_nan=True)
+
+
+@on_gpu
+def test_a_stream_of_accepted_events(make_bundle: Make) -> None:
+    scorer = vaelocity.load(make_bundle([59, 64, 32, 16]), backend="cuda")
+    batches = [rows_of(n, 59, n) for n in (5, 70_000, 1, 33_000, 20_000)]
+    scores = [scorer.score(torch.from_numpy(batch).cuda()).cpu().numpy() for batch in batches]
+    threshold = float(np.quantile(np.concatenate(scores), 0.999))
+    counted = ScoreHistogram()
+    found = scorer.score_stream(
+        batches, batch_rows=20_000, threshold=threshold, accepted_only=True, histogram=counted
+    )
+    for (index, kept), expected in zip(found, scores, strict=True):
+        # Parts of a batch are launched otherwise, and may round otherwise.
+        assert abs(len(index) - int((expected > threshold).sum())) <= 1
+        np.testing.assert_allclose(kept.numpy(), expected[index], rtol=1e-5)
+    assert counted.n == sum(map(len, batches))
+
+
+@on_gpu
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_networks_with_convolutions(image_bundles: list[Path], precision: str) -> None:
+    for path in image_bundles:
+        scorer = vaelocity.load(path, backend="cuda", precision=precision, verify=False)
+        for n in (1, 17, 3000):
+            rows = rows_of(n, scorer.n_features)
+            scores = scorer.score(torch.from_numpy(rows).cuda())
+            exact = reference.score(path, rows, "reconstruction")
+            assert error(scores, exact) < ERRORS[precision], (path.stem, n)
 
 
 @on_gpu

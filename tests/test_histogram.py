@@ -224,6 +224,22 @@ def test_memory_is_bounded_and_does_not_grow() -> None:
     assert size == 8 << 20
 
 
+def test_counts_made_elsewhere_are_added() -> None:
+    scores = np.array([1.0, 2.0, 2.0, np.nan, -0.0, np.inf], np.float32)
+    counts = np.zeros(reference.BINS + 1, np.int32)
+    reference_counts = np.zeros(reference.BINS, np.uint64)
+    reference.histogram_count(scores, reference_counts)
+    counts[:-1], counts[-1] = reference_counts, 1
+    found = ScoreHistogram().add_counts(counts).add_counts(np.zeros_like(counts))
+    assert found == ScoreHistogram().update(scores)
+    assert found.add_counts(counts) == ScoreHistogram().update(np.tile(scores, 2))
+    counts[7] = -1
+    for bad in (counts, counts[:-1], np.zeros(reference.BINS + 1)):
+        with pytest.raises(ValueError, match=r"counts: expected integers of at least 0 of shape"):
+            found.add_counts(bad)
+    assert found.n == 12
+
+
 @pytest.mark.parametrize(
     ("scores", "weights", "message"),
     [

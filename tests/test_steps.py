@@ -232,7 +232,7 @@ def test_what_cannot_take_the_steps_says_so(image_bundles: list[Path]) -> None:
         cpp_header(path)
     from vaelocity.cuda.plan import network
 
-    with pytest.raises(vaelocity.BundleError, match="scorer on a GPU takes dense steps only"):
+    with pytest.raises(vaelocity.BundleError, match="fused kernel of a GPU takes dense steps only"):
         network(*read_bundle(path))
 
 

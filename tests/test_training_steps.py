@@ -17,7 +17,7 @@ from vaelocity import models
 from vaelocity.models.base import Model
 from vaelocity.models.spectral import normalise
 from vaelocity.steps import ACTIVATIONS
-from vaelocity.train import _Training
+from vaelocity.training_steps import Steps
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -36,13 +36,13 @@ class VAEByAutograd(models.VAE):
 def differentiated(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The classes of the models whose steps go through autograd from here on, one entry a step."""
     found: list[str] = []
-    real = _Training._backpropagated
+    real = Steps._backpropagated
 
     def noted(self: Any, *arguments: Any) -> Any:
         found.append(type(self.model).__name__)
         return real(self, *arguments)
 
-    monkeypatch.setattr(_Training, "_backpropagated", noted)
+    monkeypatch.setattr(Steps, "_backpropagated", noted)
     return found
 
 

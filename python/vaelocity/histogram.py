@@ -116,6 +116,27 @@ class ScoreHistogram:
         self.kind, self.model = kind, model
         return self
 
+    def add_counts(self, counts: npt.ArrayLike) -> Self:
+        """Add scores that were counted elsewhere, `CudaScorer.score_into` for one; returns itself.
+
+        Args:
+            counts: integers [2^20 + 1], not negative: one a bin, and the last for NaN.
+
+        Raises ValueError for anything else.
+        """
+        given = np.asarray(counts)
+        whole = given.dtype.kind in "iu" and given.shape == (BINS + 1,)
+        if not whole or (given < 0).any():
+            raise ValueError(
+                f"counts: expected integers of at least 0 of shape ({BINS + 1},), got "
+                f"{given.dtype} of shape {given.shape}"
+            )
+        part = ScoreHistogram()
+        part._counts += given[:BINS].astype(np.uint64)
+        used = np.flatnonzero(part._counts)
+        ends = (int(used[0]), int(used[-1])) if len(used) else (BINS - 1, 0)
+        return self.merge(part._note((int(given[BINS]), *ends)))
+
     def decay(self, factor: float) -> Self:
         """Multiply every weight by `factor`, 0 to 1; returns itself. What weighs less than 1e-30
         is forgotten, so that bins out of use become free again.

@@ -78,7 +78,8 @@ def load(
     Args:
         path: the file.
         backend: "auto" or "cpu"; "cuda" for a scorer of torch tensors on a GPU (needs torch and
-            triton).
+            triton): one kernel for a network of dense layers; convolutions, pools and norms run
+            through torch (cuDNN), and one kernel makes the score of what they give.
         kind: reconstruction, kl, mu2, rz or elbo; None takes the one the file was saved with.
         isa: avx512, avx2 or generic; None asks VAELOCITY_ISA, and without it takes the best.
         verify: False leaves out the conformance rows (not the checksum).

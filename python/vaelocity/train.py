@@ -9,26 +9,26 @@ from __future__ import annotations
 
 import math
 import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.utils.parametrize import is_parametrized
+from torch import nn
 
 from vaelocity import ops
+from vaelocity.distributed import Processes
 from vaelocity.drift import MOST_ROWS, Reference
 from vaelocity.models import snapshot as snapshots
 from vaelocity.models.snapshot import Progress, Snapshot
 from vaelocity.models.training_data import Part, TrainingData
+from vaelocity.training_bar import bar
+from vaelocity.training_graph import GraphSteps
+from vaelocity.training_steps import Steps, Sums
 
 if TYPE_CHECKING:
-    from vaelocity.models.base import Model, StepWithoutGraph
+    from vaelocity.models.base import Model
 
 SCHEDULES = ("constant", "cosine")
 
@@ -57,6 +57,7 @@ class Settings:
     backend: str | None
     weight_decay: float
     schedule: str
+    cuda_graph: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("patience", 1)):
@@ -76,10 +77,15 @@ class Settings:
         if self.schedule not in SCHEDULES:
             names = " or ".join(SCHEDULES)
             raise ValueError(f"schedule: expected {names}, got {self.schedule!r}")
+        if self.cuda_graph and self.device.type != "cuda":
+            raise ValueError(f"cuda_graph: needs device='cuda', got {str(self.device)!r}")
 
 
-def train(model: Model, data: TrainingData, settings: Settings) -> None:
+def train(model: Model, data: TrainingData, settings: Settings, processes: Processes) -> None:
     """Train `model` in place; see `Model.fit`. If it fails the model is as it was."""
+    processes.attempt(processes.check_device, settings.device)
+    processes.attempt(_check_shares, model, data, settings, processes.size, processes.least_rows)
+    processes.check()
     normed = any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in model.modules())
     if normed and min(len(data.train), settings.batch_size) < 2:
         raise ValueError("batch_norm: needs batches of at least 2 rows; see batch_size and X")
@@ -87,7 +93,11 @@ def train(model: Model, data: TrainingData, settings: Settings) -> None:
     before = snapshots.take(model)
     optimizer_before, initialised_before = model.optimizer_state, model.initialised
     try:
-        _Training(model, data.to(settings.device), settings).run()
+        arguments = (model, data.to(settings.device), settings, processes)
+        training = processes.attempt(_Training, *arguments)
+        processes.check()
+        assert training is not None
+        training.run()
     except BaseException:
         snapshots.restore(before, model)
         model.optimizer_state, model.initialised = optimizer_before, initialised_before
@@ -96,29 +106,65 @@ def train(model: Model, data: TrainingData, settings: Settings) -> None:
         model.eval()
 
 
+def _check_shares(
+    model: Model, data: TrainingData, settings: Settings, size: int, least: int
+) -> None:
+    """Raises ValueError for what `size` processes cannot share out; least: rows of a batch."""
+    if size == 1:
+        return
+    if not model.rows_apart:
+        raise ValueError(
+            f"fit: a {type(model).__name__} with these arguments cannot be trained by {size} "
+            "processes: the loss of a row depends on others of its batch, or its noise is not "
+            "drawn row by row"
+        )
+    if settings.cuda_graph:
+        raise ValueError("cuda_graph: not with several processes")
+    n = len(data.train)
+    smallest = n // -(-n // settings.batch_size)
+    few = f"rows are too few for {size} processes, which need {least}"
+    if smallest < least:
+        raise ValueError(f"batch_size: steps of {smallest} {few}")
+    if data.validation is not None and len(data.validation) < least:
+        raise ValueError(f"X_val: {len(data.validation)} {few}")
+
+
 class _Training:
-    def __init__(self, model: Model, data: TrainingData, settings: Settings) -> None:
+    def __init__(
+        self, model: Model, data: TrainingData, settings: Settings, processes: Processes
+    ) -> None:
         self.model, self.data, self.settings = model, data, settings
+        self.processes = processes
         self._cosine = settings.schedule == "cosine"
         self._prepare_model()
-        self.players = model.players()
-        self.optimizers = {
-            name: torch.optim.AdamW(
-                parameters,
-                lr=settings.lr,
-                weight_decay=settings.weight_decay,
-                fused=True,
-                **model.adam,
-            )
-            for name, parameters in self.players.items()
-        }
+        self.optimizers = self._optimizers()
         if model.optimizer_state is not None:
             start = snapshots.take(model) | model.optimizer_state
             snapshots.restore(start, model, self.optimizers)
+        kind = GraphSteps if settings.cuda_graph else Steps
+        self.steps = kind(model, self.optimizers, settings.backend, processes)
         self.best: Snapshot | None = None
         self.first_epoch = len(model.history.get("epoch", []))
         history = {name: list(values) for name, values in model.history.items()}
-        self.progress = Progress(self._identity(), history)
+        self.progress = Progress({}, history)
+
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """By player. A graph keeps its learning rate, so one that changes is a tensor there."""
+        settings, graph = self.settings, self.settings.cuda_graph
+        lr: float | torch.Tensor = settings.lr
+        if graph and self._cosine:
+            lr = torch.tensor(settings.lr, device=settings.device)
+        return {
+            name: torch.optim.AdamW(
+                parameters,
+                lr=lr,
+                weight_decay=settings.weight_decay,
+                fused=True,
+                capturable=graph,
+                **self.model.adam,
+            )
+            for name, parameters in self.model.players().items()
+        }
 
     def _prepare_model(self) -> None:
         """First weights, scaling and conformance rows, unless it has been fitted before."""
@@ -130,8 +176,9 @@ class _Training:
         model.begin(data.train.x, data.train.weight)
 
     def _identity(self) -> dict[str, object]:
-        """What must be equal for a checkpoint to be of this training; epochs may be more."""
-        if self.settings.checkpoint is None:
+        """What must be equal for a checkpoint to be of this training, where epochs may be more;
+        and in all of its processes."""
+        if self.settings.checkpoint is None and self.processes.size == 1:
             return {}
         settings = self.settings
         return {
@@ -153,13 +200,15 @@ class _Training:
 
     def run(self) -> None:
         model, data = self.model, self.data
+        self._begin_together()
         resumed = self._resumed()
         judged = model.validates and bool(model.fitted)
         if judged and not resumed and data.validation is not None:
             self._note_best(self._validate(data.validation)["loss"])
         last = self.first_epoch + self.settings.epochs
         name = type(model).__name__
-        with _bar(name, self.settings.progress, self.settings.epochs) as show:
+        shown = self.settings.progress and self.processes.rank == 0
+        with bar(name, shown, self.settings.epochs) as show:
             for epoch in range(self._epochs_done(), last):
                 if self._stopped():
                     break
@@ -196,64 +245,31 @@ class _Training:
             self._note_best(line["val_loss"])
         if self.settings.checkpoint is not None:
             now = snapshots.take(self.model, self.optimizers)
-            snapshots.write_checkpoint(self.settings.checkpoint, self.progress, now, self.best)
+            if self.processes.rank == 0:
+                where = self.settings.checkpoint
+                write = snapshots.write_checkpoint
+                self.processes.attempt(write, where, self.progress, now, self.best)
+            self.processes.check()
 
     def _optimise(self, epoch: int) -> Terms:
         """Steps over all rows in random order; the mean of every term on the way."""
         part, model = self.data.train, self.model.train()
         order = torch.randperm(len(part), generator=self._generator(_ORDER, epoch))
-        noise = ops.Rng(self._seed(_NOISE, epoch), device=part.x.device)
-        short = self._short_step()
-        sums = _Sums()
+        noise = self.processes.rng(self._seed(_NOISE, epoch), part.x.device)
+        self.steps.begin_epoch(part, noise)
+        sums = Sums()
         batches = order.to(part.x.device).tensor_split(-(-len(part) // self.settings.batch_size))
         for i, index in enumerate(batches):
             self._set_learning_rate(epoch + i / len(batches))
-            x = model.scaler(part.x.index_select(0, index))
-            weight = None if part.weight is None else part.weight.index_select(0, index)
-            label = None if part.label is None else part.label.index_select(0, index)
-            # The gradient of the mean of weight * loss, without the two steps it would take.
-            gradient = (x.new_ones(len(x)) if weight is None else weight) / len(x)
-            for player in self.players:
-                if short is not None:
-                    terms = short(x, gradient, noise)
-                else:
-                    terms = self._backpropagated(player, x, gradient, label, noise)
-                self.optimizers[player].step()
-                sums.add(terms, weight, self._prefix(player))
+            sums.add(self.steps.take(index))
             model.after_step()
-        return sums.means(len(part))
+        return self._means(sums, len(part))
 
-    def _short_step(self) -> StepWithoutGraph | None:
-        """See `Model.step_without_graph`; only where every parameter is trained, and is itself the
-        weight of its layer."""
-        trained = [parameter.requires_grad for parameter in self.model.parameters()]
-        derived = [is_parametrized(layer) for layer in self.model.modules()]
-        if len(self.players) > 1 or not all(trained) or any(derived):
-            return None
-        return self.model.step_without_graph(self.settings.backend)
-
-    def _backpropagated(
-        self, player: str, x: Tensor, gradient: Tensor, label: Tensor | None, noise: ops.Rng
-    ) -> dict[str, Tensor]:
-        """The terms of a player's loss of standardised rows x, and its gradients, by autograd."""
-        terms = self._terms(player, x, label, noise)
-        self.optimizers[player].zero_grad()
-        # A loss that runs through another player's layers leaves them without a gradient.
-        own = [parameter for parameter in self.players[player] if parameter.requires_grad]
-        inputs = None if len(self.players) == 1 else own
-        terms["loss"].backward(gradient, inputs=inputs)  # type: ignore[no-untyped-call]
-        return terms
-
-    def _terms(
-        self, player: str, x: Tensor, label: Tensor | None, noise: ops.Rng
-    ) -> dict[str, Tensor]:
-        extra: dict[str, Any] = {} if label is None else {"label": label}
-        if len(self.players) > 1:
-            extra["player"] = player
-        return self.model.training_terms(x, noise, self.settings.backend, **extra)
-
-    def _prefix(self, player: str) -> str:
-        return "" if player == next(iter(self.players)) else f"{player}_"
+    def _means(self, sums: Sums, n: int) -> Terms:
+        """Of n rows, of all processes."""
+        self.processes.check()
+        totals = self.processes.add(sums.totals())
+        return {name: float(total) / n for name, total in totals.items()}
 
     def _set_learning_rate(self, at: float) -> None:
         """Of the schedule, `at` so many epochs of the model's life; see `Settings.schedule`."""
@@ -263,23 +279,24 @@ class _Training:
         lr = self.settings.lr * 0.5 * (1 + math.cos(math.pi * share))
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
-                group["lr"] = lr
+                if isinstance(group["lr"], torch.Tensor):
+                    group["lr"].fill_(lr)
+                else:
+                    group["lr"] = lr
 
     @torch.no_grad()
     def _validate(self, part: Part) -> Terms:
         """The mean of every term over the validation rows, in eval mode, with the same noise
         every time: epochs differ by their weights only."""
-        model = self.model.eval()
-        noise = ops.Rng(self._seed(_VALIDATION_NOISE, 0), device=part.x.device)
-        sums = _Sums()
+        self.model.eval()
+        noise = self.processes.rng(self._seed(_VALIDATION_NOISE, 0), part.x.device)
+        sums = Sums()
         for at in range(0, len(part), _VALIDATION_BATCH):
-            rows = slice(at, at + _VALIDATION_BATCH)
-            x = model.scaler(part.x[rows])
-            weight = None if part.weight is None else part.weight[rows]
-            label = None if part.label is None else part.label[rows]
-            for player in self.players:
-                sums.add(self._terms(player, x, label, noise), weight, self._prefix(player))
-        return sums.means(len(part))
+            here = self.processes.place(noise, min(_VALIDATION_BATCH, len(part) - at))
+            if here.start < here.stop:
+                rows = part.cut(slice(at + here.start, at + here.stop))
+                sums.add(self.processes.attempt(self.steps.terms, rows, noise) or {})
+        return self._means(sums, len(part))
 
     def _generator(self, purpose: int, epoch: int) -> torch.Generator:
         return torch.Generator().manual_seed(self._seed(purpose, epoch))
@@ -295,12 +312,39 @@ class _Training:
 
     # ---- Before and after
 
+    def _begin_together(self) -> None:
+        """All processes from the state of the first one, with the same arguments and rows."""
+        together, model = self.processes, self.model
+        if together.size > 1:
+            start = snapshots.take(model, self.optimizers)
+            together.check_same({"models": [*start]})
+            together.take_first(start.values())
+            snapshots.restore(start, model, self.optimizers)
+        identity = together.attempt(self._identity)
+        together.check()
+        self.progress.identity = identity or {}
+        together.check_same(
+            {
+                **self.progress.identity,
+                "epochs": int(self.settings.epochs),
+                "checkpoint": self.settings.checkpoint is not None,
+                "history": self.progress.history,
+            }
+        )
+
     def _resumed(self) -> bool:
         """Take over the checkpoint, if there is one of this very training."""
         path = self.settings.checkpoint
-        if path is None or not Path(path).exists():
+        if path is None:
             return False
-        progress, now, best = snapshots.read_checkpoint(path)
+        data = None
+        if self.processes.rank == 0 and Path(path).exists():
+            data = self.processes.attempt(Path(path).read_bytes)
+        self.processes.check()
+        data = self.processes.from_first(data)
+        if data is None:
+            return False
+        progress, now, best = snapshots.parse_checkpoint(data, path)
         if progress.identity != self.progress.identity:
             if progress.history == self.model.history:
                 return False  # of the training that this one continues
@@ -338,59 +382,3 @@ class _Training:
             "schedule": self.settings.schedule,
         }
         model.fitted.fill_(True)
-
-
-class _Sums:
-    """Sums of weight * term over rows, in float64 and on the device: nothing waits for it, and
-    what is done per batch is little, for batches are many and small."""
-
-    _KEPT = 128
-
-    def __init__(self) -> None:
-        self._parts: dict[str, list[Tensor]] = {}
-        self._totals: dict[str, Tensor] = {}
-
-    def add(self, terms: dict[str, Tensor], weight: Tensor | None, prefix: str) -> None:
-        for name, term in terms.items():
-            value = term.detach()
-            parts = self._parts.setdefault(prefix + name, [])
-            parts.append(value if weight is None else value * weight)
-            if len(parts) >= self._KEPT:
-                self._add_up(prefix + name, parts)
-
-    def _add_up(self, name: str, parts: list[Tensor]) -> None:
-        total = torch.cat(parts).sum(dtype=torch.float64)
-        self._totals[name] = self._totals[name] + total if name in self._totals else total
-        parts.clear()
-
-    def means(self, n: int) -> Terms:
-        for name, parts in self._parts.items():
-            if parts:
-                self._add_up(name, parts)
-        return {name: float(total) / n for name, total in self._totals.items()}
-
-
-Show = Callable[[int, dict[str, list[float]]], None]
-
-
-@contextmanager
-def _bar(name: str, wanted: bool, epochs: int) -> Iterator[Show]:
-    """A progress bar on standard error if that is a terminal."""
-    if not (wanted and sys.stderr.isatty()):
-        yield lambda done, history: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
-    text = TextColumn("{task.description}")
-    columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), text, Remaining())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=epochs)
-
-        def show(done: int, history: dict[str, list[float]]) -> None:
-            last = {name: history[name][-1] for name in ("loss", "val_loss") if name in history}
-            shown = "  ".join(f"{name} {value:.4g}" for name, value in last.items())
-            bar.update(task, completed=done, description=shown)
-
-        yield show

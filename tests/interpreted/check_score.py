@@ -113,9 +113,11 @@ def check_layouts(make_bundle: Make, make_scorer: Make, config: Config) -> None:
     expected = scorer.score(rows)
     padded = torch.full((37, 32), float("nan"))
     padded[:, :19] = rows
-    assert scorer._may_read_padding(padded[:, :19])
+    assert scorer._network.may_read_padding(padded[:, :19])
     # The last row's padding is not in the storage: it must not be read.
-    assert not scorer._may_read_padding(torch.empty(36 * 32 + 19).as_strided((37, 19), (32, 1)))
+    assert not scorer._network.may_read_padding(
+        torch.empty(36 * 32 + 19).as_strided((37, 19), (32, 1))
+    )
     sparse = torch.zeros(37, 40)
     sparse[:, 1:39:2] = rows
     layouts = [

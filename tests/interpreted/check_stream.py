@@ -12,6 +12,7 @@ import torch
 
 from vaelocity.cuda.config import Config, Launch
 from vaelocity.cuda.plan import Blocks
+from vaelocity.histogram import ScoreHistogram
 
 Make = Callable[..., Any]
 
@@ -38,6 +39,9 @@ class _Stream:
         pass
 
     def wait_stream(self, other: Any) -> None:
+        pass
+
+    def synchronize(self) -> None:
         pass
 
 
@@ -77,6 +81,62 @@ def check_order_and_parts(make_bundle: Make, make_scorer: Make, pretend: list[in
         assert torch.equal(flags, scorer.flags(rows))
     assert _Event.under_way == 0
     assert sorted(pretend) == [16, 16, 16, 16, 16 * 9, 16 * 9]
+
+
+def check_accepted_events_alone(make_bundle: Make, make_scorer: Make) -> None:
+    """Their rows are those of the batch, also behind its first part; all scores are counted."""
+    scorer = make_scorer(make_bundle([9, 8, 3]), None, "tf32", config=CONFIG)
+    batches = [rows_of(n, 9, i) for i, n in enumerate([5, 40, 0, 33, 1, 16, 7])]
+    batches[1][30, 2] = np.nan
+    scores = [scorer.score(torch.from_numpy(batch)).numpy() for batch in batches]
+    threshold = float(np.nanquantile(np.concatenate(scores), 0.8))
+    counted = ScoreHistogram()
+    stream = scorer.score_stream(
+        batches, batch_rows=16, threshold=threshold, accepted_only=True, histogram=counted
+    )
+    found = list(stream)
+    assert len(found) == len(batches)
+    for (index, kept), expected in zip(found, scores, strict=True):
+        assert index.dtype == torch.int64
+        assert index.tolist() == np.flatnonzero(~(expected <= np.float32(threshold))).tolist()
+        np.testing.assert_allclose(kept.numpy(), expected[index], rtol=1e-5)
+    assert 30 in found[1][0]
+    assert counted.n == sum(map(len, batches))
+    assert counted.n_nan == 1
+    assert (counted.kind, counted.model) == (scorer.kind, scorer.identity)
+
+
+def check_the_histogram_of_a_stream(
+    make_bundle: Make, make_scorer: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Added to what it holds, before counts could overflow, and when the stream is closed early."""
+    from vaelocity.cuda import stream as module
+
+    monkeypatch.setattr(module, "_MOST_COUNTED", 40)
+    scorer = make_scorer(make_bundle([9, 8, 3]), None, "tf32", config=CONFIG)
+    batches = [rows_of(16, 9, i) for i in range(6)]
+    scores = torch.cat([scorer.score(torch.from_numpy(batch)) for batch in batches]).numpy()
+    counted = ScoreHistogram(scorer.kind, scorer.identity).update(scores)
+    list(scorer.score_stream(batches, batch_rows=16, histogram=counted))
+    assert counted == ScoreHistogram(scorer.kind, scorer.identity).update(np.tile(scores, 2))
+    early = ScoreHistogram()
+    stream = scorer.score_stream(batches, batch_rows=16, histogram=early)
+    next(stream)
+    stream.close()
+    assert early.n == 3 * 16
+    _Event.under_way = 0
+
+
+def check_bad_arguments(make_bundle: Make, make_scorer: Make) -> None:
+    scorer = make_scorer(make_bundle([9, 8, 3]), None, "tf32", config=CONFIG)
+    for arguments, text in (
+        ({"threshold": 1.0}, "threshold: given without accepted_only"),
+        ({"accepted_only": True, "flags": True}, "flags: not with accepted_only"),
+        ({"accepted_only": True}, "threshold: the file has none"),
+        ({"histogram": ScoreHistogram("kl")}, "merge: scores of another kind"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            scorer.score_stream([], **arguments)
 
 
 def check_scores_come_before_the_stream_ends(make_bundle: Make, make_scorer: Make) -> None:

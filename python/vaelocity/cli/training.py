@@ -6,9 +6,13 @@ import math
 import os
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 import vaelocity
 from vaelocity import data as events
@@ -142,7 +146,8 @@ def train_parts(plan: Plan, parts: Parts, output: Path) -> tuple[DenseModel, Tra
     if plan.kind is not None and plan.kind not in kinds:
         raise CommandError(f"--score-kind {plan.kind}: this model has {', '.join(kinds)}")
     start = time.perf_counter()
-    _fit(model, plan, parts)
+    with _together():
+        _fit(model, plan, parts)
     seconds = time.perf_counter() - start
     fpr = plan.fpr
     if fpr is None:
@@ -150,6 +155,20 @@ def train_parts(plan: Plan, parts: Parts, output: Path) -> tuple[DenseModel, Tra
     threshold = freeze(model, output, plan.kind, parts.threshold, fpr)
     scorer = vaelocity.load(output, kind=plan.kind)
     return model, Trained(output, parts, model.history, seconds, threshold, scorer)
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """Under torchrun the processes train one model, and then the first one goes on alone."""
+    from vaelocity.distributed import ProcessFailed, group, is_first
+
+    try:
+        with group():
+            yield
+            if not is_first():
+                raise typer.Exit
+    except ProcessFailed as error:
+        raise CommandError(str(error)) from error
 
 
 def _fit(model: DenseModel, plan: Plan, parts: Parts) -> None:

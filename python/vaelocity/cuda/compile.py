@@ -72,19 +72,25 @@ def compile_kernel(
     return triton.compile(source, target=target(arch), options=options)
 
 
-def compile_program(program: Program, launch: Launch, arch: str, rows: str = "fp32") -> Any:
+def compile_program(
+    program: Program, launch: Launch, arch: str, rows: str = "fp32", counting: bool = False
+) -> Any:
     """A program compiled for row-major rows of type `rows` (fp32, bf16, fp16) and any row stride,
-    that writes scores, flags and decisions."""
+    that writes scores, flags and decisions; with `counting` the histogram and how many rows were
+    accepted, too."""
+    absent = {"column_stride": 1, "features": None}
+    if not counting:
+        absent |= {"counts": None, "accepted": None}
     return compile_kernel(
         program.kernel,
         arch,
-        argument_types(program, rows),
-        {**program.constants(launch, False), "column_stride": 1, "features": None},
+        argument_types(program, rows, counting),
+        {**program.constants(launch, False), **absent},
         launch.warps,
     )
 
 
-def argument_types(program: Program, rows: str) -> dict[str, str]:
+def argument_types(program: Program, rows: str, counting: bool = False) -> dict[str, str]:
     """Triton's types of the arguments that compile_program's kernel is launched with, in order."""
     scratch = program.scratch_type
     return {
@@ -100,6 +106,7 @@ def argument_types(program: Program, rows: str) -> dict[str, str]:
         "scores": "*fp32",
         "flags": "*u8",
         "decisions": "*u8",
+        **({"counts": "*i32", "accepted": "*i32"} if counting else {}),
         "programs": "i32",
     }
 

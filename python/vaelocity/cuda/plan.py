@@ -73,7 +73,7 @@ def network(
 
     Raises BundleError where the bundle has no score of that kind, or steps other than dense.
     """
-    require_dense(metadata, "the scorer on a GPU")
+    require_dense(metadata, "the fused kernel of a GPU")
     gaussian = metadata["latent"]["kind"] == "gaussian"
     kind = kind or metadata["score"]["kind"]
     if kind not in GAUSSIAN_KINDS:

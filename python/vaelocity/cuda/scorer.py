@@ -1,6 +1,8 @@
 """Scoring torch tensors on a GPU: one launch of one Triton kernel a call.
 
-A score follows: CudaScorer.score -> score_into -> _launch -> kernels/score.py (or score_wide.py).
+A score follows: CudaScorer.score -> score_into -> FusedNetwork.run (cuda/fused.py) ->
+kernels/score.py (or score_wide.py). With convolutions: LayeredNetwork.run (cuda/layered.py) ->
+torch, layer by layer -> kernels/score_layered.py.
 """
 
 from __future__ import annotations
@@ -15,11 +17,15 @@ import torch
 from vaelocity._core import BundleError, Model
 from vaelocity.bundle import read_bundle
 from vaelocity.cuda import device as _device
-from vaelocity.cuda.compile import OPTIONS
-from vaelocity.cuda.config import Config, Launch
+from vaelocity.cuda.accept import Accepted
+from vaelocity.cuda.config import Config
+from vaelocity.cuda.fused import FusedNetwork, Outputs
+from vaelocity.cuda.layered import LayeredNetwork
 from vaelocity.cuda.plan import network
-from vaelocity.cuda.program import program, programs_to_launch
+from vaelocity.histogram import ScoreHistogram
+from vaelocity.histogram_reference import BINS
 from vaelocity.scorer import Scorer
+from vaelocity.steps import only_dense
 from vaelocity.threshold import Threshold
 
 Tensor = torch.Tensor
@@ -56,7 +62,12 @@ class CudaScorer:
     `rows` is a float32, bfloat16 or float16 tensor [n, n_features] on the scorer's device, with
     any strides: row-major, a slice of wider rows, or [n_features, n] columns seen through `.T`.
     Work is queued on torch's current stream. With `out` given nothing is allocated, and a call can
-    be captured in a CUDA graph, once a first call of the same kind has compiled the kernel.
+    be captured in a CUDA graph, once a first call of the same kind has compiled the kernel. The
+    scorer has scratch memory of its own: one stream at a time.
+
+    A network of dense layers is one kernel. One with other steps (convolutions, pools, norms,
+    residual sums) runs through torch layer by layer, convolutions through cuDNN, and its
+    activations through memory of torch's allocator; one kernel makes the score of what comes out.
 
     The scores are within TOLERANCES of the CPU's, not equal to them, and the same bits in every
     call with the same number of rows.
@@ -75,18 +86,17 @@ class CudaScorer:
         self._file = Scorer(Model.from_file(os.fspath(path), kind or "", "", False))
         metadata, tensors = read_bundle(path)
         self._conformance = _conformance(metadata, tensors, self._file.kind)
-        self._network = network(metadata, tensors, kind)
         self.device = device
         self.precision = precision
         self.memory_limit = memory_limit
-        self._multiprocessors = _device.multiprocessors(device)
-        self._program = program(self._network, _device.arch(device), precision, config)
-        self._kernel = self._program.kernel
-        self._compiled: dict[tuple[Any, ...], Any] = {}
-        self._weights = _device.upload(self._program.weights, device)
-        self._biases = _device.upload(self._program.plan.biases, device)
-        self._scaling = _device.upload(self._program.plan.scaling, device)
-        self._scratch = self._make_scratch()
+        self._network: FusedNetwork | LayeredNetwork
+        if only_dense(metadata):
+            made = network(metadata, tensors, kind)
+            self._network = FusedNetwork(made, precision, device, config)
+        else:
+            self._network = LayeredNetwork(
+                metadata, tensors, self._file.kind, precision, device, memory_limit
+            )
         if memory_limit is not None and self.device_bytes > memory_limit:
             raise ValueError(
                 f"memory_limit: the model needs {self.device_bytes} bytes on the device, "
@@ -160,6 +170,43 @@ class CudaScorer:
         self.score_into(rows, decisions=found, threshold=threshold)
         return found
 
+    def accept(
+        self,
+        rows: Tensor,
+        threshold: float | str | Threshold | None = None,
+        counts: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """(index, scores) of the anomalous events, in the order of the rows: int64 [m] and float32
+        [m] on the device, rows[index] being the events.
+
+        Those for which predict() is True. Waits for the device, to know how many there are;
+        score_into() does not.
+
+        Args:
+            rows: n events, at most 2^30; see the class.
+            threshold: see predict().
+            counts: see score_into().
+        """
+        accepted = Accepted.empty(self._check_rows(rows), self.device)
+        scores = torch.empty(len(rows), device=self.device)
+        self.score_into(rows, scores=scores, accepted=accepted, counts=counts, threshold=threshold)
+        return accepted.taken()
+
+    def histogram(self, rows: Tensor) -> ScoreHistogram:
+        """The scores of rows, counted in the kernel that makes them: to find thresholds in, or to
+        merge first. Equal to `ScoreHistogram.update` of the same scores. Waits for the device."""
+        histogram = ScoreHistogram(self.kind, self.identity)
+        self._check_rows(rows)
+        for start in range(0, len(rows), _MOST_ROWS):
+            counts = self.new_counts()
+            self.score_into(rows[start : start + _MOST_ROWS], counts=counts)
+            histogram.add_counts(counts.cpu().numpy())
+        return histogram
+
+    def new_counts(self) -> Tensor:
+        """Zeros for score_into's `counts`: int32 [2^20 + 1] on the device."""
+        return torch.zeros(BINS + 1, dtype=torch.int32, device=self.device)
+
     def score_into(
         self,
         rows: Tensor,
@@ -169,6 +216,8 @@ class CudaScorer:
         decisions: Tensor | None = None,
         features: Tensor | None = None,
         threshold: float | str | Threshold | None = None,
+        counts: Tensor | None = None,
+        accepted: Accepted | None = None,
     ) -> None:
         """Whatever is asked for, in one pass over the rows, into memory of the caller.
 
@@ -179,30 +228,44 @@ class CudaScorer:
             decisions: bool [n], by `threshold` as in predict().
             features: float32 [n, n_features]; reconstruction and elbo only.
             threshold: see predict().
+            counts: from new_counts(): every score is added to its bin, for
+                `ScoreHistogram.add_counts`. Empty it before 2^31 events.
+            accepted: memory for the accepted events (`cuda.accept.Accepted`), by `threshold`, in
+                the order of the rows; needs `scores`. A second, small kernel puts them there.
         """
         n = self._check_rows(rows)
         self._check_out("scores", scores, torch.float32, (n,))
         self._check_out("flags", flags, torch.uint8, (n,))
         self._check_out("decisions", decisions, torch.bool, (n,))
         self._check_out("features", features, torch.float32, (n, self.n_features))
-        limit = float(np.float32(self.threshold(threshold))) if decisions is not None else 0.0
+        self._check_out("counts", counts, torch.int32, (BINS + 1,))
+        if accepted is not None:
+            self._check_accepted(accepted, scores, n)
+        decides = decisions is not None or accepted is not None
+        limit = float(np.float32(self.threshold(threshold))) if decides else 0.0
         marks = decisions.view(torch.uint8) if decisions is not None else None
-        outputs = {"scores": scores, "flags": flags, "decisions": marks, "features": features}
-        if n <= _MOST_ROWS:
-            self._launch(rows, outputs, limit)
-            return
+        outputs = Outputs(scores, flags, marks, features, counts, accepted)
         for start in range(0, n, _MOST_ROWS):
             some = slice(start, min(n, start + _MOST_ROWS))
-            part = {k: None if v is None else v[some] for k, v in outputs.items()}
-            self._launch(rows[some], part, limit)
+            whole = n <= _MOST_ROWS
+            self._network.run(
+                rows if whole else rows[some], outputs if whole else outputs.part(some), limit
+            )
 
     def score_stream(
-        self, batches: Iterable[Any], batch_rows: int = 1 << 18, flags: bool = False
+        self,
+        batches: Iterable[Any],
+        batch_rows: int = 1 << 18,
+        flags: bool = False,
+        threshold: float | str | Threshold | None = None,
+        accepted_only: bool = False,
+        histogram: ScoreHistogram | None = None,
     ) -> Iterator[Any]:
         """Scores of batches in host memory, while the next one is on its way to the GPU.
 
         Two streams, each with its own pinned and device buffers: copy in, kernel, copy back of one
-        batch overlap those of the other. Results come in the order of the batches.
+        batch overlap those of the other, kernels one after the other. Results come in the order of
+        the batches.
 
         Args:
             batches: CPU tensors or numpy arrays [m, n_features], all float32 or all of one of the
@@ -210,16 +273,34 @@ class CudaScorer:
                 scores have come.
             batch_rows: rows of a buffer; longer batches go in several parts.
             flags: give (scores, flags) for every batch.
+            threshold: of accepted_only; see predict().
+            accepted_only: give (index, scores) of every batch's anomalous events, and let nothing
+                else leave the GPU: rows of the batch, ascending, and their scores.
+            histogram: takes in all scores, counted on the GPU, when the stream ends or is closed;
+                before that every 2^30 events.
 
         Yields:
-            float32 CPU tensors [m]; with flags (float32 [m], uint8 [m]).
+            float32 CPU tensors [m]; with flags (float32 [m], uint8 [m]); with accepted_only
+            (int64 [k], float32 [k]).
 
         Raises:
-            ValueError: memory_limit leaves no room for the buffers; a batch that does not fit.
+            ValueError: memory_limit leaves no room for the buffers; a batch that does not fit; a
+                threshold that predict() would not take, or one without accepted_only; a histogram
+                of another model or kind; flags of accepted_only.
         """
-        from vaelocity.cuda.stream import score_stream
+        from vaelocity.cuda.stream import Wanted, score_stream
 
-        return score_stream(self, batches, batch_rows, flags)
+        if accepted_only and flags:
+            raise ValueError("flags: not with accepted_only, which gives rows and scores")
+        if threshold is not None and not accepted_only:
+            raise ValueError("threshold: given without accepted_only")
+        limit = self.threshold(threshold) if accepted_only else None
+        if histogram is not None:
+            # What merging would refuse at the end is refused now.
+            ScoreHistogram(self.kind, self.identity).merge(
+                ScoreHistogram(histogram.kind, histogram.model)
+            )
+        return score_stream(self, batches, batch_rows, Wanted(flags, limit, histogram))
 
     def verify(self) -> None:
         """Scores the file's conformance rows on the GPU; BundleError names the first that is
@@ -245,23 +326,22 @@ class CudaScorer:
     @property
     def n_features(self) -> int:
         """Columns of a row."""
-        return self._network.n_features
+        return self._file.n_features
 
     @property
     def kind(self) -> str:
         """The score it computes: reconstruction, kl, mu2, rz or elbo."""
-        return self._network.kind
+        return self._file.kind
 
     @property
     def config(self) -> Config:
         """The kernel and how it is launched, and why."""
-        return self._program.config
+        return self._network.config
 
     @property
     def device_bytes(self) -> int:
         """Device memory it holds: parameters and scratch."""
-        held = [self._weights, self._biases, self._scaling, self._scratch]
-        return sum(t.numel() * t.element_size() for t in held if t is not None)
+        return self._network.device_bytes
 
     @property
     def fingerprint(self) -> str:
@@ -333,6 +413,15 @@ class CudaScorer:
                 f"{out.stride()}, on {out.device}"
             )
 
+    def _check_accepted(self, accepted: Accepted, scores: Tensor | None, n: int) -> None:
+        accepted.check(self.device)
+        if scores is None:
+            raise ValueError("scores: needed where accepted events are asked for, got None")
+        if n > _MOST_ROWS:
+            raise ValueError(f"rows: at most {_MOST_ROWS:,} with accepted events, got {n:,}")
+        if n == 0:
+            accepted.count.zero_()
+
     def _out(
         self, name: str, out: Tensor | None, rows: Tensor, dtype: torch.dtype, *more: int
     ) -> Tensor:
@@ -340,79 +429,6 @@ class CudaScorer:
         shape = (self._check_rows(rows), *more)
         self._check_out(name, out, dtype, shape)
         return torch.empty(shape, dtype=dtype, device=self.device) if out is None else out
-
-    # ---- The launch
-
-    def _launch(self, rows: Tensor, outputs: dict[str, Tensor | None], threshold: float) -> None:
-        n = rows.shape[0]
-        if n == 0:
-            return
-        launch = self.config.launch(n)
-        programs = programs_to_launch(n, launch, self._multiprocessors)
-        row_stride, column_stride = rows.stride()
-        read_padding = self._may_read_padding(rows)
-        arguments = {
-            "x": rows,
-            "row_stride": row_stride,
-            "column_stride": column_stride,
-            "n": n,
-            "weights": self._weights,
-            "biases": self._biases,
-            "scaling": self._scaling,
-            "scratch": self._scratch,
-            "beta": self._network.beta,
-            "threshold": threshold,
-            "programs": programs,
-            **outputs,
-            **self._program.constants(launch, read_padding),
-        }
-        positional = [arguments[name] for name in self._kernel.arg_names]
-        tensors = (rows, *outputs.values())
-        variant = (
-            launch,
-            rows.dtype,
-            read_padding,
-            *map(_specialized, (row_stride, column_stride)),
-        )
-        variant += tuple(None if t is None else t.data_ptr() % 16 == 0 for t in tensors)
-        with _device.current(self.device):
-            compiled = self._compiled.get(variant)
-            if compiled is not None:
-                # Triton's own look-up takes hundreds of microseconds with constants like LAYERS.
-                compiled[(programs, 1, 1)](*positional)
-                return
-            compiled = self._kernel[(programs,)](*positional, num_warps=launch.warps, **OPTIONS)
-            if compiled is not None:  # the interpreter compiles nothing
-                self._compiled[variant] = compiled
-
-    def _may_read_padding(self, rows: Tensor) -> bool:
-        """Rows a multiple of 16 bytes apart, with all of their padded width in the same storage."""
-        width = self._program.plan.padded_features
-        row_stride, column_stride = rows.stride()
-        size = rows.element_size()
-        if column_stride != 1 or row_stride < width or width == self.n_features:
-            return False
-        if row_stride * size % 16 or rows.data_ptr() % 16:
-            return False
-        end = rows.storage_offset() + (rows.shape[0] - 1) * row_stride + width
-        return end * size <= rows.untyped_storage().nbytes()
-
-    def _make_scratch(self) -> Tensor | None:
-        kind = self._program.scratch_type
-        if kind is None:
-            return None
-
-        def elements(launch: Launch) -> int:
-            most = self._multiprocessors * launch.per_sm
-            return most * self._program.scratch_elements(launch)
-
-        size = max(elements(self.config.few), elements(self.config.many))
-        return _device.scratch(size, kind, self.device)
-
-
-def _specialized(stride: int) -> tuple[bool, ...]:
-    """What of a stride Triton compiles into a kernel."""
-    return stride == 1, stride % 16 == 0, stride >= 1 << 31
 
 
 def _conformance(

@@ -50,6 +50,10 @@ class Autoencoder(DenseModel):
         y = self.decoder(self.point(x))
         return {"loss": ops.reconstruction_loss(x, y, backend=backend)}
 
+    @property
+    def rows_apart(self) -> bool:
+        return not self.batch_norm
+
     def step_without_graph(self, backend: str | None) -> StepWithoutGraph | None:
         # A subclass has terms of its own; the reference is plain torch throughout.
         if type(self) is not Autoencoder or self.batch_norm or backend == "reference":

@@ -102,6 +102,12 @@ class Model(nn.Module):
         """
         raise NotImplementedError
 
+    @property
+    def rows_apart(self) -> bool:
+        """Whether the loss of a row depends on no other row of its batch, and every draw from the
+        rng is of so many numbers for every row: what several processes can share out."""
+        return False
+
     def step_without_graph(self, backend: str | None) -> StepWithoutGraph | None:
         """A shorter way to `training_terms` and their gradients than autograd, whose graph is a
         large part of the time of a small batch; None where the model knows none.
@@ -186,6 +192,7 @@ class Model(nn.Module):
         schedule: str = "constant",
         label: npt.ArrayLike | Tensor | None = None,
         label_val: npt.ArrayLike | Tensor | None = None,
+        cuda_graph: bool = False,
     ) -> Self:
         """Train on rows of normal events with Adam; scaling is learned on the first call.
 
@@ -193,6 +200,9 @@ class Model(nn.Module):
         mean 1; see `training_terms`. The same arguments and seed give the same weights on one
         machine with one number of threads. torch's global random numbers are neither used nor
         moved.
+
+        Inside `vaelocity.distributed.group` the processes that torchrun started train together:
+        each is given the same arguments and rows, the first one alone writes files.
 
         Called again it continues: same scaling, same optimizer state, next epoch. Without
         validation, 3 epochs and then 4 give the weights of 7 at once. A fit that does not finish
@@ -224,34 +234,48 @@ class Model(nn.Module):
             label: the class of every row, integers [n] below the model's n_classes, for a model
                 that has classes.
             label_val: those of X_val.
+            cuda_graph: capture the step in a CUDA graph, so that a step is one launch; with
+                device="cuda" only. For small networks, whose kernels take less time than their
+                launches.
 
         Raises:
             TypeError, ValueError: an argument that is wrong, rows that are not finite among them,
                 or a checkpoint of another training.
             TrainingDiverged (a RuntimeError): the loss became NaN or infinite.
+            RuntimeError: with cuda_graph, a step that waits for the device.
+            ProcessFailed (a RuntimeError): another process of the training failed.
         """
-        from vaelocity.models.training_data import training_data
+        from vaelocity.distributed import Processes
+        from vaelocity.models.training_data import TrainingData, training_data
         from vaelocity.train import Settings, train
 
-        settings = Settings(
-            epochs,
-            batch_size,
-            lr,
-            seed,
-            torch.device(device),
-            progress,
-            patience,
-            checkpoint,
-            backend,
-            weight_decay,
-            schedule,
-        )
-        data = training_data(self.n_features, X, weight, X_val, weight_val, self.missing)
-        data = data.labelled(label, label_val, self.n_classes)
-        if X_val is None and validation_fraction:
-            data = data.held_out(validation_fraction, seed)
-        train(self, data, settings)
-        self.after_fit(data.train.x)
+        def checked() -> tuple[TrainingData, Settings]:
+            settings = Settings(
+                epochs,
+                batch_size,
+                lr,
+                seed,
+                torch.device(device),
+                progress,
+                patience,
+                checkpoint,
+                backend,
+                weight_decay,
+                schedule,
+                cuda_graph,
+            )
+            data = training_data(self.n_features, X, weight, X_val, weight_val, self.missing)
+            data = data.labelled(label, label_val, self.n_classes)
+            if X_val is None and validation_fraction:
+                data = data.held_out(validation_fraction, seed)
+            return data, settings
+
+        processes = Processes()
+        found = processes.attempt(checked)
+        processes.check()
+        assert found is not None
+        train(self, *found, processes)
+        self.after_fit(found[0].train.x)
         return self
 
     def partial_fit(
@@ -281,6 +305,7 @@ class Model(nn.Module):
 
         A model of dense layers is frozen: `vaelocity.load` scores with it, without torch. Others
         have no frozen scorer, take neither `kind` nor `conformance`, and `vaelocity.load` says so.
+        Of the processes of a `vaelocity.distributed.group` only the first one writes.
 
         Args:
             path: an existing file is replaced, at once.
@@ -297,11 +322,14 @@ class Model(nn.Module):
                 finite, scores of the C++ scorer that differ from this model's.
             RuntimeError: the model was not fitted.
         """
+        from vaelocity.distributed import is_first
         from vaelocity.models.dense import DenseModel
         from vaelocity.models.freeze import freeze
         from vaelocity.models.store import store
 
         self._check_fitted()
+        if not is_first():
+            return
         chosen = self.thresholds if thresholds is None else thresholds
         counted = list(self.histograms.values() if histograms is None else histograms)
         if not (isinstance(self, DenseModel) and self.frozen_kinds()):

@@ -109,6 +109,10 @@ class ConvVAE(LatentModel):
         reconstruction = self.error(x, self.logits(z), backend)
         return {"loss": reconstruction + self.beta * kl, "reconstruction": reconstruction, "kl": kl}
 
+    @property
+    def rows_apart(self) -> bool:
+        return True
+
     def standardised_score(self, x: Tensor, kind: str) -> Tensor:
         mu, logvar = self.posterior(x)
         if kind == "mu2":

@@ -92,10 +92,16 @@ def read_checkpoint(
     path: str | os.PathLike[str],
 ) -> tuple[Progress, Snapshot, Snapshot | None]:
     """What `write_checkpoint` wrote. Raises ValueError if the file is none of its."""
+    return parse_checkpoint(Path(path).read_bytes(), path)
+
+
+def parse_checkpoint(
+    data: bytes, path: str | os.PathLike[str]
+) -> tuple[Progress, Snapshot, Snapshot | None]:
+    """The content of a file that `write_checkpoint` wrote; errors name `path`."""
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    data = Path(path).read_bytes()
     try:
         tensors = load(data)
         size = int.from_bytes(data[:8], "little")

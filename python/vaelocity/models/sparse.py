@@ -82,6 +82,10 @@ class SparseAutoencoder(DenseModel):
         loss = reconstruction + self.penalty * sparsity
         return {"loss": loss, "reconstruction": reconstruction, "sparsity": sparsity}
 
+    @property
+    def rows_apart(self) -> bool:
+        return True
+
     @torch.no_grad()
     def initialise(self, seed: int) -> None:
         super().initialise(seed)

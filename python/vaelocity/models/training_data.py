@@ -41,6 +41,24 @@ class Part:
             None if label is None else label.to(device),
         )
 
+    def pick(self, index: Tensor) -> Part:
+        """The rows `index`, int64 [m], with their weights as they are."""
+        weight, label = self.weight, self.label
+        return Part(
+            self.x.index_select(0, index),
+            None if weight is None else weight.index_select(0, index),
+            None if label is None else label.index_select(0, index),
+        )
+
+    def cut(self, rows: slice) -> Part:
+        """Neighbouring rows, with their weights as they are; no copy."""
+        weight, label = self.weight, self.label
+        return Part(
+            self.x[rows],
+            None if weight is None else weight[rows],
+            None if label is None else label[rows],
+        )
+
     def take(self, index: Tensor, name: str) -> Part:
         """Some of the rows, their weights scaled to mean 1 anew."""
         return Part(

@@ -114,6 +114,10 @@ class VAE(DenseModel):
         if self.warmup:
             self.steps += 1
 
+    @property
+    def rows_apart(self) -> bool:
+        return not (self.batch_norm or self.free_bits)
+
     def step_without_graph(self, backend: str | None) -> StepWithoutGraph | None:
         # A subclass has terms of its own; the reference is plain torch throughout.
         plain = type(self) is VAE and not (self.batch_norm or self.warmup or self.free_bits)

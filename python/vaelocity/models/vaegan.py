@@ -55,6 +55,10 @@ class VAEGAN(VAE):
             "discriminator": list(self.discriminator.parameters()),
         }
 
+    @property
+    def rows_apart(self) -> bool:
+        return False
+
     def training_terms(
         self, x: Tensor, rng: ops.Rng, backend: str | None = None, player: str = "autoencoder"
     ) -> dict[str, Tensor]:
