@@ -37,6 +37,7 @@ from vaelocity.threshold import threshold_for
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 FIT: dict[str, Any] = {"epochs": 20, "batch_size": 64, "lr": 5e-3, "patience": None}
+SHORT = {**FIT, "epochs": 3}
 
 
 def events(n: int, seed: int = 0) -> np.ndarray:
@@ -347,6 +348,61 @@ def test_an_ensemble_is_the_mean_of_standardised_scores(tmp_path: Path) -> None:
     assert ensemble.score_members(TEST).shape == (600, 2)
     with pytest.raises(ValueError, match="the scores of X by member 0 have deviation 0"):
         Ensemble([members[0]], X[:1])
+
+
+def test_an_ensemble_is_scored_by_the_kinds_it_is_told() -> None:
+    vae = VAE(6, latent=2, beta=0.1).fit(X, **SHORT)
+    masked = MaskedAutoencoder(6, hidden=(16,)).fit(X, **SHORT)
+    ensemble = Ensemble([vae, masked], X, kinds=["elbo", None])
+    each = [(vae, "elbo"), (masked, "masked")]
+    found = np.stack(
+        [(m.score(TEST, k) - m.score(X, k).mean()) / m.score(X, k).std() for m, k in each], axis=1
+    )
+    np.testing.assert_allclose(ensemble.score_members(TEST), found, rtol=1e-3, atol=1e-4)
+    with pytest.raises(ValueError, match="kinds: expected 2, one a member, got 1"):
+        Ensemble([vae, masked], X, kinds=["elbo"])
+    with pytest.raises(ValueError, match=r"kind: expected one of reconstruction, kl, .* got 'x'"):
+        Ensemble([vae], X, kinds=["x"])
+    with pytest.raises(TypeError, match="kinds: member 1 is a Ensemble, which has one kind"):
+        Ensemble([vae, ensemble], X, kinds=["kl", "kl"])
+
+
+def test_an_ensemble_comes_back_from_its_folder(tmp_path: Path) -> None:
+    members: list[Any] = [VAE(6, latent=2, beta=0.1), MaskedAutoencoder(6, hidden=(8,))]
+    for member in members:
+        member.fit(X, **SHORT)
+    inner = Ensemble(members, X, kinds=["elbo", "masked_error"])
+    ensemble = Ensemble([inner, Autoencoder(6, latent=2).fit(X, epochs=2)], X)
+    folder = tmp_path / "e"
+    ensemble.save(folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["0", "1.vael", "ensemble.json"]
+    expected = ensemble.score(TEST)
+    again = Ensemble.load(folder)
+    assert np.array_equal(again.score(TEST), expected)
+    assert again.members[0].kinds == ["elbo", "masked_error"]  # type: ignore[attr-defined]
+    # A dense member's file is one like any other.
+    assert vaelocity.load(folder / "1.vael").kind == "reconstruction"
+    again.save(folder)
+    assert np.array_equal(Ensemble.load(folder).score(TEST), expected)
+
+    members[0].save(folder / "1.vael")
+    with pytest.raises(vaelocity.BundleError, match=r"ensemble\.json: .* 1\.vael is another model"):
+        Ensemble.load(folder)
+    (folder / "ensemble.json").write_text('{"format": 2}')
+    with pytest.raises(vaelocity.BundleError, match="format 2, this version reads 1"):
+        Ensemble.load(folder)
+    (folder / "ensemble.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"ensemble\.json"):
+        Ensemble.load(folder)
+
+
+def test_a_scorer_in_an_ensemble_writes_no_file(tmp_path: Path) -> None:
+    model = Autoencoder(6, latent=2).fit(X, epochs=2)
+    model.save(tmp_path / "m.vael")
+    ensemble = Ensemble([model, vaelocity.load(tmp_path / "m.vael")], X)
+    with pytest.raises(TypeError, match="member 1 is a Scorer, which writes no file"):
+        ensemble.save(tmp_path / "e")
+    assert not (tmp_path / "e").exists()
 
 
 def test_a_student_gives_the_scores_of_its_teacher_and_freezes(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 Trains every family of families.py on 14 sets under two protocols and on the shipped jets, with
 several seeds, and writes tabular.json and tabular.md to bench/results/quality. A figure is stored
 as soon as it is there: a run that was stopped goes on, and a new family is added to what is there.
+The scores themselves stay in the work folder, so that an ensemble needs no training of its own.
 """
 
 from __future__ import annotations
@@ -18,25 +19,29 @@ import jet_classes
 import tabular_page
 import torch
 from families import ENSEMBLE, FAMILIES, Scored, texts, together
+from kept_scores import KeptScores
 from task import Task
 
 import vaelocity
 from vaelocity.benchmark import machine
 
-RESULTS = Path(__file__).parents[1] / "results" / "quality"
+REPOSITORY = Path(__file__).parents[2]
+RESULTS = REPOSITORY / "bench" / "results" / "quality"
 
 
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=RESULTS, metavar="FOLDER")
+    work = REPOSITORY / "build" / "quality" / "scores"
+    parser.add_argument("--work", type=Path, default=work, metavar="FOLDER")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--families", nargs="*", default=list(FAMILIES), choices=FAMILIES)
     parser.add_argument("--sets", nargs="*", default=adbench.names())
     parser.add_argument("--protocols", nargs="*", default=[*adbench.PROTOCOLS, "jets"])
     given = parser.parse_args()
     torch.set_num_threads(1)
-    results = Results(given.output)
+    results = Results(given.output, KeptScores(given.work))
     for protocol in given.protocols:
         for seed in range(given.seeds):
             for data in ["quark"] if protocol == "jets" else given.sets:
@@ -51,7 +56,8 @@ def _task(protocol: str, data: str, seed: int) -> Task:
 class Results:
     """Figures by protocol, set, family and seed, in a file in `folder`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kept: KeptScores) -> None:
+        self.kept = kept
         self.json, self.page = folder / "tabular.json", folder / "tabular.md"
         self.content: dict[str, Any] = {"figures": {}}
         if self.json.exists():
@@ -64,20 +70,28 @@ class Results:
         asked for."""
         wanted = [*names, "ensemble"] if set(ENSEMBLE) <= set(names) else names
         missing = [name for name in wanted if self._missing(protocol, data, name, seed)]
-        trained = set(missing) - {"ensemble"} | (set(ENSEMBLE) if "ensemble" in missing else set())
-        if not trained:
+        if not missing:
             return
         task = _task(protocol, data, seed)
-        scored: dict[str, Scored] = {}
-        for name in trained:
+        for name in missing:
             start = time.perf_counter()
-            scored[name] = FAMILIES[name].score(task, seed)
-            self._put(protocol, data, name, seed, task, scored[name], time.perf_counter() - start)
-        if "ensemble" in missing:
-            members = together([scored[name] for name in ENSEMBLE])
-            self._put(protocol, data, "ensemble", seed, task, members, 0.0)
-        self.json.parent.mkdir(parents=True, exist_ok=True)
-        self.json.write_text(json.dumps(self.content, indent=1, sort_keys=True) + "\n")
+            if name == "ensemble":
+                members = [self._scored(protocol, data, each, seed, task) for each in ENSEMBLE]
+                scored = together(members)
+            else:
+                scored = self._scored(protocol, data, name, seed, task)
+            self._put(protocol, data, name, seed, task, scored, time.perf_counter() - start)
+            self.json.parent.mkdir(parents=True, exist_ok=True)
+            self.json.write_text(json.dumps(self.content, indent=1, sort_keys=True) + "\n")
+
+    def _scored(self, protocol: str, data: str, name: str, seed: int, task: Task) -> Scored:
+        """By a family; from the work folder where it is there."""
+        key = f"{protocol}-{data}-{name}-{seed}"
+        found = self.kept.get(key, texts()[name])
+        if found is None:
+            found = FAMILIES[name].score(task, seed)
+            self.kept.put(key, texts()[name], found)
+        return found
 
     def _cell(self, protocol: str, data: str, name: str) -> dict[str, Any]:
         """Of one family; empty where its configuration is another now."""

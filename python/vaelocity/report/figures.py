@@ -280,3 +280,23 @@ def contributions(
     ax.set(xlabel="mean contribution to the score")
     ax.legend(frameon=False, loc="lower right")
     return ax
+
+
+def latent_nats(
+    nats: npt.NDArray[np.floating[Any]], active: npt.NDArray[np.bool_], *, ax: Axes | None = None
+) -> Axes:
+    """One bar a latent unit: its KL in nats, the largest first; units not in use are grey.
+
+    nats: [latent]; active: [latent], see `vaelocity.models.posterior`.
+    """
+    ax = _axes(ax)
+    order = np.argsort(-nats, kind="stable")
+    places = np.arange(len(order))
+    for used, colour, label in ((True, colour_of(0), "in use"), (False, NORMAL_COLOUR, "not")):
+        chosen = active[order] == used
+        if chosen.any():
+            ax.bar(places[chosen], nats[order][chosen], color=colour, label=label)
+    ax.set_xticks(places, [str(k) for k in order.tolist()])
+    ax.set(xlabel="latent unit", ylabel="mean KL (nats)")
+    ax.legend(frameon=False)
+    return ax
