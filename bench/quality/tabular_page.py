@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import adbench
+import demo_jets
 import numpy as np
 from families import ENSEMBLE, FAMILIES, LOOKED_AT, texts
 
@@ -38,6 +39,8 @@ def page(content: Mapping[str, Any]) -> str:
             lines += [f"## {title}", "", *_sets(figures[protocol], adbench.published(protocol)), ""]
     if "jets" in figures:
         lines += ["## Jets, trained on quarks alone", "", *_jets(figures["jets"]["quark"]), ""]
+    if "demo" in content:
+        lines += ["## Jets, the models of `vaelocity demo`", "", *_demo(content["demo"]), ""]
     lines += ["## Configurations", ""]
     measured = {name for sets in figures.values() for row in sets.values() for name in row}
     lines += [
@@ -45,7 +48,9 @@ def page(content: Mapping[str, Any]) -> str:
         for name, text in texts().items()
         if name in FAMILIES and name in measured
     ]
-    seconds = _seconds(figures)
+    seconds = _seconds(figures) + sum(
+        run["seconds"] for run in content.get("demo", {"seeds": {}})["seeds"].values()
+    )
     versions = ", ".join(f"{name} {version}" for name, version in content["versions"].items())
     where = content.get("machine", "a machine that was not recorded")
     lines += [
@@ -98,6 +103,16 @@ def _jets(figures: Mapping[str, Any]) -> list[str]:
         if name in figures:
             cells = [_spread(_values(figures[name], each)) for each in classes]
             lines.append(_line([name, *cells]))
+    return lines
+
+
+def _demo(found: Mapping[str, Any]) -> list[str]:
+    runs = [found["seeds"][seed]["auroc"] for seed in sorted(found["seeds"])]
+    classes = sorted(next(iter(runs[0].values())))
+    lines = [f"Seeds: {len(runs)}. {demo_jets.CHOSEN}", "", *_head(["score", *classes])]
+    for method in runs[0]:
+        cells = [_spread([100 * run[method][name] for run in runs]) for name in classes]
+        lines.append(_line([method, *cells]))
     return lines
 
 
