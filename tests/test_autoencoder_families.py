@@ -18,6 +18,8 @@ import vaelocity
 from vaelocity import _core, models
 from vaelocity.models import (
     VAE,
+    VAEGAN,
+    AdversarialAutoencoder,
     Autoencoder,
     DenoisingAutoencoder,
     Ensemble,
@@ -85,6 +87,21 @@ def test_a_family_learns_how_features_belong_together(family: Model) -> None:
     for kind in family.kinds:
         found = auc(family.score(TEST, kind), family.score(shuffled(TEST), kind)).value
         assert found > 0.75, (kind, found)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Autoencoder(6, latent=2, hidden=(32,)),
+        lambda: VAE(6, latent=4, hidden=(32,), beta=0.05),
+        lambda: AdversarialAutoencoder(6, latent=2, hidden=(32,), activation="tanh"),
+        lambda: VAEGAN(6, latent=4, hidden=(32,), beta=0.05),
+    ],
+    ids=["deep", "VAE", "adversarial", "VAE-GAN"],
+)
+def test_a_narrow_family_learns_how_features_belong_together(make: Callable[[], Model]) -> None:
+    model = make().fit(X, **FIT)
+    assert auc(model.score(TEST), model.score(shuffled(TEST))).value > 0.75
 
 
 def test_scores_are_the_same_twice_and_whatever_the_batch(family: Model) -> None:
@@ -417,6 +434,8 @@ def test_a_student_gives_the_scores_of_its_teacher_and_freezes(tmp_path: Path) -
     assert isinstance(models.load(path), Student)
     frozen = vaelocity.load(path)
     assert frozen.kind == "mu2"
+    for isa in _core.available_isas():
+        assert np.array_equal(vaelocity.load(path, isa=isa).score(rows), frozen.score(rows)), isa
     np.testing.assert_allclose(frozen.score(rows), learned, rtol=1e-3, atol=1e-4)
     for ask in (student.reconstruct, student.score_features):
         with pytest.raises(TypeError, match="a Student has learned a score alone"):
