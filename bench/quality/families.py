@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from neighbours import Neighbours
-from task import Scored, Task
+from task import Floats, Scored, Task
 
 from vaelocity import models
 from vaelocity.models.base import Model
@@ -127,17 +127,22 @@ ENSEMBLES = {
 
 def together(members: Sequence[Scored]) -> Scored:
     """The ensemble of models that scored the same rows, as `models.Ensemble` has it: the mean of
-    their scores, standardised over the rows that were trained on."""
-    standard = [(each, each.train.mean(), each.train.std()) for each in members]
-    train = np.mean([(each.train - mean) / deviation for each, mean, deviation in standard], axis=0)
-    test = np.mean([(each.test - mean) / deviation for each, mean, deviation in standard], axis=0)
-    return Scored(train, test)
+    their scores, standardised by median and interquartile range over the rows that were trained
+    on."""
+    quartiles = [np.percentile(each.train, [25, 50, 75]) for each in members]
+
+    def mean(parts: Sequence[Floats]) -> Floats:
+        each = [(x - q[1]) / (q[2] - q[0]) for x, q in zip(parts, quartiles, strict=True)]
+        return np.mean(each, axis=0)
+
+    return Scored(mean([each.train for each in members]), mean([each.test for each in members]))
 
 
 def texts() -> dict[str, str]:
     """Every configuration, to be told from another."""
     found = {name: family.text() for name, family in FAMILIES.items()}
     together = {
-        name: "; ".join(found[each] for each in members) for name, members in ENSEMBLES.items()
+        name: "by median and quartiles: " + "; ".join(found[each] for each in members)
+        for name, members in ENSEMBLES.items()
     }
     return {**found, **together}

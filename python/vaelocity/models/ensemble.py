@@ -30,8 +30,9 @@ class Member(Protocol):
 class Ensemble:
     """The mean of the standardised scores of its members: float32 [n], higher is more anomalous.
 
-    A member's score is standardised by mean and deviation over normal rows, so that every member
-    has the same say about those whatever the unit of its score.
+    A member's score is standardised by median and interquartile range over normal rows, so that
+    every member has the same say about those whatever the unit of its score. Mean and deviation
+    would be ruled by the few rows with the highest scores, which the members do not agree on.
 
     Args:
         members: fitted models or scorers of the same features, at least one.
@@ -41,7 +42,7 @@ class Ensemble:
 
     Raises:
         ValueError: no members, a kind that a member does not have, kinds that are not one each, or
-            a member whose scores of X are all equal or not finite.
+            a member whose scores of X are not finite, or equal for half of them.
         TypeError: a kind of a member that is no model.
     """
 
@@ -53,12 +54,13 @@ class Ensemble:
     ) -> None:
         self._take(members, kinds)
         scores = self._scores(X).astype(np.float64)
-        self.mean = scores.mean(axis=0)
-        self.deviation = scores.std(axis=0)
-        for i, deviation in enumerate(self.deviation):
-            if not (np.isfinite(deviation) and deviation > 0):
+        low, self.median, high = np.percentile(scores, [25, 50, 75], axis=0)
+        self.spread = high - low
+        for i, spread in enumerate(self.spread):
+            if not (np.isfinite(spread) and spread > 0):
                 raise ValueError(
-                    f"members: the scores of X by member {i} have deviation {deviation}"
+                    f"members: the scores of X by member {i} have an interquartile range of "
+                    f"{spread}"
                 )
 
     def _take(self, members: Sequence[Member], kinds: Sequence[str | None] | None) -> None:
@@ -84,7 +86,7 @@ class Ensemble:
 
     def score_members(self, X: npt.NDArray[np.float32]) -> Floats:
         """The standardised score of every member: float32 [n, members]."""
-        found: Floats = ((self._scores(X) - self.mean) / self.deviation).astype(np.float32)
+        found: Floats = ((self._scores(X) - self.median) / self.spread).astype(np.float32)
         return found
 
     def score(self, X: npt.NDArray[np.float32]) -> Floats:
@@ -120,8 +122,8 @@ class Ensemble:
                     "file": path.name,
                     "identity": _identity(path),
                     "kind": self.kinds[i],
-                    "mean": float(self.mean[i]),
-                    "deviation": float(self.deviation[i]),
+                    "median": float(self.median[i]),
+                    "spread": float(self.spread[i]),
                 }
             )
         write_atomically(place / INDEX, _json({"format": FORMAT, "members": entries}))
@@ -151,8 +153,8 @@ class Ensemble:
                     raise ValueError(f"{path.name} is another model than the one that was saved")
             ensemble = cls.__new__(cls)
             ensemble._take(members, [entry["kind"] for entry in entries])
-            ensemble.mean = np.array([entry["mean"] for entry in entries], np.float64)
-            ensemble.deviation = np.array([entry["deviation"] for entry in entries], np.float64)
+            ensemble.median = np.array([entry["median"] for entry in entries], np.float64)
+            ensemble.spread = np.array([entry["spread"] for entry in entries], np.float64)
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"{place / INDEX}: no ensemble can be made of it: {error}") from error
         return ensemble
