@@ -36,13 +36,13 @@ def main(picture: str | None) -> None:
     vae = ConvVAE(IMAGE, latent=8, channels=(16, 32))
     gan = ImageGAN(IMAGE, latent=16, n_classes=10)
     diffusion = ImageDiffusion(IMAGE, width=16, n_classes=10, ema=0.99)
-    vae.fit(rows, epochs=12, batch_size=64, lr=3e-3, progress=False)
-    gan.fit(rows, epochs=12, batch_size=64, lr=1e-3, label=label, progress=False)
-    diffusion.fit(rows, epochs=12, batch_size=64, lr=3e-3, label=label, progress=False)
+    vae.fit(rows, epochs=8, batch_size=64, lr=3e-3, progress=False)
+    gan.fit(rows, epochs=8, batch_size=64, lr=2e-3, label=label, progress=False)
+    diffusion.fit(rows, epochs=6, batch_size=64, lr=3e-3, label=label, progress=False)
     drawn = {
         "VAE": vae.sample(len(asked), seed=1),
         "GAN": gan.sample(len(asked), seed=1, label=asked),
-        "diffusion": diffusion.sample(len(asked), seed=1, label=asked, steps=20, guidance=1.5),
+        "diffusion": diffusion.sample(len(asked), seed=1, label=asked, steps=20, guidance=2.0),
     }
     right = {}
     for name in ("GAN", "diffusion"):

@@ -20,6 +20,7 @@ from vaelocity.report.metrics import Scores, auc, roc
 NORMAL_COLOUR = "#6b6b6b"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _TSNE_POINTS = 2000
+_NAMED_UNITS = 32  # more names than that would lie over one another
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1.5, 1, 1.5)))
 
 
@@ -296,7 +297,8 @@ def latent_nats(
         chosen = active[order] == used
         if chosen.any():
             ax.bar(places[chosen], nats[order][chosen], color=colour, label=label)
-    ax.set_xticks(places, [str(k) for k in order.tolist()])
+    named = order.tolist() if len(order) <= _NAMED_UNITS else []
+    ax.set_xticks(places[: len(named)], [str(k) for k in named])
     ax.set(xlabel="latent unit", ylabel="mean KL (nats)")
     ax.legend(frameon=False)
     return ax
