@@ -36,9 +36,8 @@ class Family:
     """A model and how it is trained.
 
     model: its class; arguments: of the constructor, but for n_features; kind: of the score, None
-    for the model's own; fit: arguments of `fit`; namesake: its column in the published tables;
-    looked_at: the sets on whose labels it was chosen, None for all; longer: how many times the
-    steps of a task.
+    for the model's own; fit: arguments of `fit`; looked_at: the sets on whose labels it was chosen,
+    None for all; longer: how many times the steps of a task.
     """
 
     model: Callable[..., Model]
@@ -46,7 +45,6 @@ class Family:
     kind: str | None = None
     batch_size: int = 64
     fit: dict[str, Any] = field(default_factory=lambda: {"lr": 3e-3, "schedule": "cosine"})
-    namesake: str | None = None
     looked_at: Sequence[str] | None = LOOKED_AT
     longer: int = 1
 
@@ -84,12 +82,11 @@ def _generative(
     arguments: dict[str, Any],
     kind: str | None,
     batch_size: int,
-    namesake: str | None,
 ) -> Family:
     """The times and the weighting of diffusion's score, the sizes and the loss of the GAN were
     chosen with the labels of all sets in sight."""
     fit = {"lr": 1e-3, "schedule": "cosine"}
-    return Family(model, arguments, kind, batch_size, fit, namesake, looked_at=None)
+    return Family(model, arguments, kind, batch_size, fit, looked_at=None)
 
 
 def _wide(model: Callable[..., Model], arguments: dict[str, Any], kind: str) -> Family:
@@ -105,16 +102,16 @@ FAMILIES: dict[str, Family | Neighbours] = {
     "masked": Family(
         models.MaskedAutoencoder, {"hidden": (128, 128), "activation": "tanh"}, "masked_error"
     ),
-    "VAE": Family(models.VAE, {"latent": 16, "beta": 0.3, **TANH}, "elbo", namesake="VAE"),
+    "VAE": Family(models.VAE, {"latent": 16, "beta": 0.3, **TANH}, "elbo"),
     "AE": Family(models.Autoencoder, {"latent": 4, **TANH}),
     "VAE, wide": _wide(models.VAE, {"latent": 16, "beta": 0.1}, "elbo"),
     "masked, wide": _wide(models.MaskedAutoencoder, {}, "masked"),
     "sparse": Family(models.SparseAutoencoder, {"latent": 128, "penalty": 0.3, **TANH}),
-    "diffusion": _generative(models.Diffusion, {}, "denoising", 256, "DDPM"),
-    "diffusion time": _generative(models.Diffusion, {}, "diffusion_time", 256, "DTE-C"),
-    "GAN": _generative(models.GAN, {"hidden": (128, 128)}, "reconstruction", 128, "GANomaly"),
-    "adversarial": _generative(models.AdversarialAutoencoder, {"latent": 4}, None, 128, None),
-    "VAE-GAN": _generative(models.VAEGAN, {"latent": 4}, None, 128, None),
+    "diffusion": _generative(models.Diffusion, {}, "denoising", 256),
+    "diffusion time": _generative(models.Diffusion, {}, "diffusion_time", 256),
+    "GAN": _generative(models.GAN, {"hidden": (128, 128)}, "reconstruction", 128),
+    "adversarial": _generative(models.AdversarialAutoencoder, {"latent": 4}, None, 128),
+    "VAE-GAN": _generative(models.VAEGAN, {"latent": 4}, None, 128),
     "5 neighbours": Neighbours(),
 }
 

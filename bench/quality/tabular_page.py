@@ -98,9 +98,11 @@ def _ensembles() -> str:
 
 def _means(figures: Mapping[str, Any], sets: Sequence[str], name: str) -> list[float]:
     """The mean over the sets, of every seed that all of them have."""
-    columns = [_values(figures[data][name], "anomaly") for data in sets]
-    n = min(map(len, columns))
-    return [float(np.mean([column[seed] for column in columns])) for seed in range(n)]
+    runs = [figures[data][name]["seeds"] for data in sets]
+    common = sorted(set.intersection(*(set(run) for run in runs)))
+    return [
+        100 * float(np.mean([run[seed]["auroc"]["anomaly"] for run in runs])) for seed in common
+    ]
 
 
 def _jets(figures: Mapping[str, Any]) -> list[str]:
@@ -146,6 +148,8 @@ def _values(cell: Mapping[str, Any], what: str) -> list[float]:
 
 
 def _spread(values: Sequence[float]) -> str:
+    if not values:
+        return ""
     if len(values) == 1:
         return f"{values[0]:.1f}"
     return f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}"
