@@ -72,5 +72,5 @@ def test_the_weight_must_weigh(make: Any) -> None:
             make(2, adversarial_weight=weight)
     with pytest.raises(ValueError, match="latent: expected a positive integer, got 0"):
         make(2, latent=0)
-    with pytest.raises(ValueError, match="n: expected at least 0, got -1"):
+    with pytest.raises(ValueError, match="n: expected an integer of at least 0, got -1"):
         make(2, latent=1).sample(-1)

@@ -615,5 +615,6 @@ def test_demo_trains_scores_a_stream_and_writes_a_report(run: Run, tmp_path: Pat
     assert vaelocity.load(tmp_path / "jets-ae.vael").n_features == 59
     assert run("verify", tmp_path / "jets-ae.vael", tmp_path / "jets-vae.vael").code == 0
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert text.count("data:image/png;base64,") == 8
+    assert text.count("data:image/png;base64,") == 9
+    assert "What the VAE keeps in its latent space" in text
     assert "http://" not in text

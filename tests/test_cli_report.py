@@ -80,7 +80,8 @@ def report(folder: Path, *more: str) -> str:
 def test_everything_is_on_the_page(fitted: Path) -> None:
     text = report(fitted, "--label", "signal")
     for title in (
-        "Scores", "Thresholds in the file", "Latent space", "Which features make events anomalous",
+        "Scores", "Thresholds in the file", "Latent space",
+        "What the VAE keeps in its latent space", "Which features make events anomalous",
         "The most anomalous events", "Are the 0 events those of the training?", "Training",
         "Speed on this machine", "Provenance",
     ):  # fmt: skip

@@ -73,12 +73,40 @@ def test_the_bound_says_what_it_was_asked_wrongly(vae: VAE) -> None:
     assert np.array_equal(np.isnan(importance_weighted_bound(vae, broken)), [False, True])
 
 
-def test_a_collapse_is_seen_and_said() -> None:
+@pytest.fixture(scope="module")
+def collapsed() -> VAE:
     model = VAE(8, latent=4, hidden=(32,), beta=30.0)
     with pytest.warns(PosteriorCollapse, match="the rows move none of the 4 latent units"):
         model.fit(X, epochs=10, batch_size=64, lr=3e-3, patience=None)
-    assert not active_units(model, TEST).any()
-    assert norm_correlation(model, TEST) > 0.99
+    return model
+
+
+def test_a_collapse_is_seen(collapsed: VAE) -> None:
+    assert not active_units(collapsed, TEST).any()
+    assert norm_correlation(collapsed, TEST) > 0.99
+
+
+def test_a_report_says_what_a_vae_keeps(vae: VAE, collapsed: VAE) -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra vaelocity[report]")
+    from vaelocity.report.posterior_section import section
+
+    found = section("VAE", vae, TEST)
+    used = int(active_units(vae, TEST).sum())
+    assert found.text[0].startswith(f"{used} of 4 latent units are in use")
+    alike = norm_correlation(vae, TEST)
+    assert f"correlation of its reconstruction score with that norm is {alike:.2f}" in found.text[1]
+    values = {row[0]: float(row[1]) for row in found.grids[0].rows}
+    one, many, lacks, nats = values.values()
+    assert one == pytest.approx(importance_weighted_bound(vae, TEST, 1).mean(), abs=0.01)
+    assert one < many
+    assert lacks == pytest.approx(many - one, abs=0.02)
+    assert nats == pytest.approx(kl_per_dimension(vae, TEST).sum(), abs=0.01)
+    assert found.pictures[0].png.startswith(b"\x89PNG")
+
+    said = section("VAE", collapsed, TEST).text
+    assert said[0].startswith("0 of 4 latent units are in use")
+    assert "This one has collapsed like that" in said[1]
+    assert "takes 100 normal events, not 99" in section("VAE", vae, TEST[:99]).text[0]
 
 
 def test_a_vae_that_learned_is_not_the_squared_norm(vae: VAE) -> None:

@@ -156,6 +156,15 @@ def test_training_curves_and_contributions() -> None:
     _check_axes(ax, drawn)
 
 
+def test_latent_nats_are_sorted_and_name_their_units() -> None:
+    _, ax = plt.subplots()
+    drawn = figures.latent_nats(np.array([0.0, 2.0, 1.0]), np.array([False, True, True]), ax=ax)
+    assert [bar.get_height() for bar in ax.patches] == [2.0, 1.0, 0.0]  # type: ignore[attr-defined]
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["1", "2", "0"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["in use", "not"]
+    _check_axes(ax, drawn)
+
+
 def test_figures_make_their_own_axes() -> None:
     ax = figures.roc_curves(NORMAL, SIGNAL)
     assert ax.get_title() == ""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from task import Task
+from neighbours import Neighbours
+from task import Floats, Scored, Task
 
 from vaelocity import models
 from vaelocity.models.base import Model
@@ -30,24 +30,14 @@ score were chosen on annthyroid, cardio, pima and vowels; prototypes were tried 
 magic.gamma and thyroid, too; that tanh does better than relu was first seen with a diffusion model
 on mnist, optdigits and satellite among others."""
 
-Floats = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Scored:
-    """The scores of a task's rows by a model that was trained on `train`."""
-
-    train: Floats
-    test: Floats
-
 
 @dataclass(frozen=True)
 class Family:
     """A model and how it is trained.
 
     model: its class; arguments: of the constructor, but for n_features; kind: of the score, None
-    for the model's own; fit: arguments of `fit`; namesake: its column in the published tables;
-    looked_at: the sets on whose labels it was chosen, None for all.
+    for the model's own; fit: arguments of `fit`; looked_at: the sets on whose labels it was chosen,
+    None for all; longer: how many times the steps of a task.
     """
 
     model: Callable[..., Model]
@@ -55,12 +45,13 @@ class Family:
     kind: str | None = None
     batch_size: int = 64
     fit: dict[str, Any] = field(default_factory=lambda: {"lr": 3e-3, "schedule": "cosine"})
-    namesake: str | None = None
     looked_at: Sequence[str] | None = LOOKED_AT
+    longer: int = 1
 
     def train(self, task: Task, seed: int) -> Model:
-        """The model after so many steps as the task has."""
-        epochs = max(1, round(task.steps / -(-len(task.train) // self.batch_size)))
+        """The model after so many steps as the task has, times `longer`."""
+        steps = task.steps * self.longer
+        epochs = max(1, round(steps / -(-len(task.train) // self.batch_size)))
         return self.model(task.train.shape[1], **self.arguments).fit(
             task.train,
             epochs=epochs,
@@ -79,7 +70,8 @@ class Family:
     def text(self) -> str:
         """The configuration, to be told from another."""
         name = getattr(self.model, "__name__", str(self.model))
-        return f"{name} {self.arguments}, {self.kind}, batches of {self.batch_size}, {self.fit}"
+        text = f"{name} {self.arguments}, {self.kind}, batches of {self.batch_size}, {self.fit}"
+        return text if self.longer == 1 else f"{text}, {self.longer} times the steps"
 
 
 TANH: dict[str, Any] = {"hidden": (128,), "activation": "tanh"}
@@ -90,43 +82,64 @@ def _generative(
     arguments: dict[str, Any],
     kind: str | None,
     batch_size: int,
-    namesake: str | None,
 ) -> Family:
     """The times and the weighting of diffusion's score, the sizes and the loss of the GAN were
     chosen with the labels of all sets in sight."""
     fit = {"lr": 1e-3, "schedule": "cosine"}
-    return Family(model, arguments, kind, batch_size, fit, namesake, looked_at=None)
+    return Family(model, arguments, kind, batch_size, fit, looked_at=None)
 
 
-FAMILIES: dict[str, Family] = {
+def _wide(model: Callable[..., Model], arguments: dict[str, Any], kind: str) -> Family:
+    """Four times the weights and three times the steps of the other autoencoders, which large sets
+    can use."""
+    fit = {"lr": 1e-3, "schedule": "cosine", "weight_decay": 0.01}
+    wide = {**arguments, "hidden": (256, 128)}
+    return Family(model, wide, kind, 128, fit, looked_at=None, longer=3)
+
+
+FAMILIES: dict[str, Family | Neighbours] = {
     "denoising": Family(models.DenoisingAutoencoder, {"latent": 64, "level": 1.0, **TANH}),
     "masked": Family(
         models.MaskedAutoencoder, {"hidden": (128, 128), "activation": "tanh"}, "masked_error"
     ),
-    "VAE": Family(models.VAE, {"latent": 16, "beta": 0.3, **TANH}, "elbo", namesake="VAE"),
+    "VAE": Family(models.VAE, {"latent": 16, "beta": 0.3, **TANH}, "elbo"),
     "AE": Family(models.Autoencoder, {"latent": 4, **TANH}),
+    "VAE, wide": _wide(models.VAE, {"latent": 16, "beta": 0.1}, "elbo"),
+    "masked, wide": _wide(models.MaskedAutoencoder, {}, "masked"),
     "sparse": Family(models.SparseAutoencoder, {"latent": 128, "penalty": 0.3, **TANH}),
-    "diffusion": _generative(models.Diffusion, {}, "denoising", 256, "DDPM"),
-    "diffusion time": _generative(models.Diffusion, {}, "diffusion_time", 256, "DTE-C"),
-    "GAN": _generative(models.GAN, {"hidden": (128, 128)}, "reconstruction", 128, "GANomaly"),
-    "adversarial": _generative(models.AdversarialAutoencoder, {"latent": 4}, None, 128, None),
-    "VAE-GAN": _generative(models.VAEGAN, {"latent": 4}, None, 128, None),
+    "diffusion": _generative(models.Diffusion, {}, "denoising", 256),
+    "diffusion time": _generative(models.Diffusion, {}, "diffusion_time", 256),
+    "GAN": _generative(models.GAN, {"hidden": (128, 128)}, "reconstruction", 128),
+    "adversarial": _generative(models.AdversarialAutoencoder, {"latent": 4}, None, 128),
+    "VAE-GAN": _generative(models.VAEGAN, {"latent": 4}, None, 128),
+    "5 neighbours": Neighbours(),
 }
 
-ENSEMBLE = ("denoising", "masked", "VAE", "AE")
-"""The members of the ensemble: one of each kind of autoencoder."""
+ENSEMBLES = {
+    "ensemble": ("denoising", "masked", "VAE", "AE"),
+    "ensemble of six": ("denoising", "masked", "VAE", "AE", "VAE, wide", "masked, wide"),
+}
+"""The members of each: one of each kind of autoencoder; and two in another size beside them."""
 
 
 def together(members: Sequence[Scored]) -> Scored:
     """The ensemble of models that scored the same rows, as `models.Ensemble` has it: the mean of
-    their scores, standardised over the rows that were trained on."""
-    standard = [(each, each.train.mean(), each.train.std()) for each in members]
-    train = np.mean([(each.train - mean) / deviation for each, mean, deviation in standard], axis=0)
-    test = np.mean([(each.test - mean) / deviation for each, mean, deviation in standard], axis=0)
-    return Scored(train, test)
+    their scores, standardised by median and interquartile range over the rows that were trained
+    on."""
+    quartiles = [np.percentile(each.train, [25, 50, 75]) for each in members]
+
+    def mean(parts: Sequence[Floats]) -> Floats:
+        each = [(x - q[1]) / (q[2] - q[0]) for x, q in zip(parts, quartiles, strict=True)]
+        return np.mean(each, axis=0)
+
+    return Scored(mean([each.train for each in members]), mean([each.test for each in members]))
 
 
 def texts() -> dict[str, str]:
     """Every configuration, to be told from another."""
     found = {name: family.text() for name, family in FAMILIES.items()}
-    return {**found, "ensemble": "; ".join(found[name] for name in ENSEMBLE)}
+    together = {
+        name: "by median and quartiles: " + "; ".join(found[each] for each in members)
+        for name, members in ENSEMBLES.items()
+    }
+    return {**found, **together}

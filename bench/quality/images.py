@@ -83,7 +83,11 @@ def _generation(train: Digits, test: Digits, arguments: argparse.Namespace) -> d
             if seed == 0:
                 grid(made[:100], 10, arguments.output / f"digits-{name}.png")
             print(name, seed, runs[-1], flush=True)
-        found["models"][name] = {"fit": recipe.fit, "runs": runs}
+        found["models"][name] = {
+            "fit": recipe.fit,
+            "sampling": recipe.sampling,
+            "runs": runs,
+        }
     return found
 
 

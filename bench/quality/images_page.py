@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from generation import CONFIDENT
+from generators import CHOSEN
 from outlying_digits import LOOKED_AT, PUBLISHED
 
 _TITLES = {
@@ -57,10 +58,19 @@ def _generation(found: dict[str, Any]) -> str:
     said = (
         f"{real['n']} digits each, against as many test digits, by the features of a classifier "
         f"that reads {100 * found['judge_accuracy']:.2f} % of the test digits: distances are to be "
-        f"compared within this table only. {_made(found)}"
+        f"compared within this table only. {CHOSEN} {_made(found)}"
+    )
+    said += "\n\n" + "\n".join(
+        f"- {name}: {_settings(model['fit'])}{_settings(model['sampling'], '; drawn with ')}"
+        for name, model in found["models"].items()
     )
     pictures = "\n".join(f"![{name}](digits-{name}.png)" for name in found["models"])
     return f"## Made digits\n\n{_markdown(head, rows)}\n\n{said}\n\n{pictures}"
+
+
+def _settings(settings: dict[str, Any], before: str = "") -> str:
+    text = ", ".join(f"{name} {value}" for name, value in settings.items())
+    return before + text if text else ""
 
 
 def _shares(runs: Sequence[dict[str, Any]]) -> list[str]:

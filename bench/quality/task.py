@@ -15,6 +15,14 @@ Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
+class Scored:
+    """The scores of a task's rows by a model that was trained on `train`."""
+
+    train: Floats
+    test: Floats
+
+
+@dataclass(frozen=True)
 class Task:
     """train: rows to learn from; test: rows to score; names: the class of each of these, of which
     `normal` is one; steps: of training."""

@@ -11,6 +11,7 @@ import numpy as np
 import vaelocity
 from vaelocity.cli import study
 from vaelocity.cli.demo_tables import estimate_text, speed_rows, stream_text
+from vaelocity.report import posterior_section
 from vaelocity.report.html import Grid, Picture, Report, Section
 from vaelocity.report.metrics import Estimate
 from vaelocity.report.sections import (
@@ -32,6 +33,7 @@ def page(outcome: Outcome) -> Report:
     sections = [
         _quality(outcome),
         *(_model(outcome, model) for model in outcome.models),
+        _posterior(outcome),
         _why(outcome),
         _training(outcome),
         _speed(outcome),
@@ -136,6 +138,11 @@ def _latent(outcome: Outcome, model: study.Model) -> Picture:
         f"Where the {model.name} puts the jets: its {study.LATENT} latent dimensions, seen along "
         "the two in which quark jets vary most. At most 1,500 jets of a class.",
     )
+
+
+def _posterior(outcome: Outcome) -> Section:
+    vae = next(model for model in outcome.models if model.key == "vae")
+    return posterior_section.section(vae.name, vae.module, outcome.sample.test.rows)
 
 
 def _why(outcome: Outcome) -> Section:

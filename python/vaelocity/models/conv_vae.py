@@ -6,23 +6,21 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from vaelocity import ops
 from vaelocity.models.arguments import not_negative
 from vaelocity.models.base import Floats, nan_unless
 from vaelocity.models.conv_networks import ConvDecoder, ConvEncoder
+from vaelocity.models.gaussian import GaussianLatent
 from vaelocity.models.image_layers import channel_widths, image_shape
-from vaelocity.models.latent import LatentModel
 from vaelocity.models.pixel_scaler import PixelScaler
 from vaelocity.models.rows import Rows, as_rows, finite_rows
 
 LOSSES = ("bce_with_logits", "squared_error")
 
 
-class ConvVAE(LatentModel):
+class ConvVAE(GaussianLatent):
     """A beta-VAE of images: convolutions of stride 2 to mu and logvar, transposed ones back, of
     pixels scaled to 0 ... 1.
 
@@ -40,8 +38,7 @@ class ConvVAE(LatentModel):
         feature_names: of the pixels; None gives x0, x1, ...
     """
 
-    kinds = ("reconstruction", "kl", "mu2", "rz", "elbo")
-    latent_kind = "gaussian"
+    decoder: nn.Sequential
 
     def __init__(
         self,
@@ -62,7 +59,7 @@ class ConvVAE(LatentModel):
         self.scaler = PixelScaler(self.n_features, 0.0, 1.0)
         self.encoder = ConvEncoder(shape, widths, 2 * self.latent)
         last = nn.Sigmoid() if loss == "bce_with_logits" else nn.Identity()
-        self.decoder: nn.Sequential = nn.Sequential(ConvDecoder(shape, widths, self.latent), last)
+        self.decoder = nn.Sequential(ConvDecoder(shape, widths, self.latent), last)
         self.initialise(0)
         self.initialised = False
 
@@ -76,19 +73,16 @@ class ConvVAE(LatentModel):
             "feature_names": self.feature_names,
         }
 
-    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """mu and logvar of scaled rows, [n, latent] each."""
-        encoded: Tensor = self.encoder(x)
-        mu, logvar = encoded.chunk(2, dim=1)
-        return mu, logvar
+    @property
+    def rows_apart(self) -> bool:
+        return True
 
-    def logits(self, z: Tensor) -> Tensor:
-        """What the loss compares with pixels, [n, n_features]: the decoder's output before its
-        last function."""
+    def output(self, z: Tensor) -> Tensor:
+        """The decoder's output before its last function."""
         y: Tensor = self.decoder[0](z)
         return y
 
-    def error(self, x: Tensor, logits: Tensor, backend: str | None = None) -> Tensor:
+    def error(self, x: Tensor, output: Tensor, backend: str | None = None) -> Tensor:
         """The reconstruction loss of scaled rows, [n].
 
         A pixel beyond the range of the training rows is no probability: the cross entropy is that
@@ -96,35 +90,10 @@ class ConvVAE(LatentModel):
         it would fall without bound, and a pixel that is too bright make an image look normal.
         """
         if self.loss != "bce_with_logits":
-            return ops.reconstruction_loss(x, logits, self.loss, backend=backend)
+            return ops.reconstruction_loss(x, output, self.loss, backend=backend)
         inside = x.clamp(0, 1)
         beyond = ops.reconstruction_loss(x, inside, backend=backend)
-        return ops.reconstruction_loss(inside, logits, self.loss, backend=backend) + beyond
-
-    def training_terms(
-        self, x: Tensor, rng: ops.Rng, backend: str | None = None
-    ) -> dict[str, Tensor]:
-        mu, logvar = self.posterior(x)
-        z, kl = ops.reparameterize_kl(mu, logvar, rng, backend=backend)
-        reconstruction = self.error(x, self.logits(z), backend)
-        return {"loss": reconstruction + self.beta * kl, "reconstruction": reconstruction, "kl": kl}
-
-    @property
-    def rows_apart(self) -> bool:
-        return True
-
-    def standardised_score(self, x: Tensor, kind: str) -> Tensor:
-        mu, logvar = self.posterior(x)
-        if kind == "mu2":
-            return mu.square().sum(dim=1)
-        if kind == "rz":
-            return (mu.square() * torch.exp(-logvar)).sum(dim=1)
-        if kind == "kl":
-            return ops.gaussian_kl(mu, logvar)
-        reconstruction = self.error(x, self.logits(mu))
-        if kind == "elbo":
-            return reconstruction + self.beta * ops.gaussian_kl(mu, logvar)
-        return reconstruction
+        return ops.reconstruction_loss(inside, output, self.loss, backend=backend) + beyond
 
     def score_features(self, X: Rows) -> Floats:
         """What every pixel adds to the reconstruction score of its row: float32
@@ -133,16 +102,9 @@ class ConvVAE(LatentModel):
         def score(x: Tensor) -> Tensor:
             finite = finite_rows(x)
             x = self.scaler(x)
-            y = self.logits(self.point(x))
+            y = self.output(self.point(x))
             # Every pixel as a row of one feature.
             terms = self.error(x.reshape(-1, 1), y.reshape(-1, 1))
             return nan_unless(finite, terms.view_as(x))
 
         return self._batched(score, as_rows(X, self.n_features, "X"))
-
-    def sample(self, n: int, seed: int = 0) -> Floats:
-        """n new images as rows in the units of the pixels, float32 [n, n_features]: z ~ N(0, 1)
-        decoded. The same seed gives the same rows, and the first rows of a larger n."""
-        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
-            raise ValueError(f"n: expected an integer of at least 0, got {n!r}")
-        return self.decode(ops.philox_normal((int(n), self.latent), ops.Rng(seed)))

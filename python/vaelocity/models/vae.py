@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaelocity import ops
 from vaelocity.models.arguments import count, not_negative
-from vaelocity.models.base import Floats, StepWithoutGraph
+from vaelocity.models.base import StepWithoutGraph
 from vaelocity.models.dense import DenseModel
+from vaelocity.models.gaussian import GaussianLatent
 from vaelocity.models.without_graph import vae_step
 
 
@@ -21,7 +21,7 @@ def kl_terms(mu: Tensor, logvar: Tensor) -> Tensor:
     return 0.5 * (mu.square() + torch.expm1(logvar) - logvar)
 
 
-class VAE(DenseModel):
+class VAE(GaussianLatent, DenseModel):
     """A beta-VAE with dense layers: encoder to mu and logvar of N(mu, exp(logvar)), decoder its
     mirror image, prior N(0, 1).
 
@@ -46,9 +46,6 @@ class VAE(DenseModel):
     warns of it with `PosteriorCollapse`. See `vaelocity.models.posterior` for what there is to look
     at: KL per dimension, active units, the importance-weighted bound.
     """
-
-    kinds = ("reconstruction", "kl", "mu2", "rz", "elbo")
-    latent_kind = "gaussian"
 
     steps: Tensor
 
@@ -78,25 +75,9 @@ class VAE(DenseModel):
         own = {"beta": self.beta, "warmup": self.warmup, "free_bits": self.free_bits}
         return {**super().arguments(), **own}
 
-    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """mu and logvar of standardised rows, [n, latent] each."""
-        encoded: Tensor = self.encoder(x)
-        return encoded[:, : self.latent], encoded[:, self.latent :]
-
-    def point(self, x: Tensor) -> Tensor:
-        return self.posterior(x)[0]
-
-    def training_terms(
-        self, x: Tensor, rng: ops.Rng, backend: str | None = None
-    ) -> dict[str, Tensor]:
-        mu, logvar = self.posterior(x)
-        # The KL with the sample and not in `elbo`: mu and logvar get their gradients from one op,
-        # where autograd would have to add up those of two.
-        z, kl = ops.reparameterize_kl(mu, logvar, rng, backend=backend)
-        reconstruction = ops.reconstruction_loss(x, self.decoder(z), backend=backend)
+    def kl_cost(self, mu: Tensor, logvar: Tensor, kl: Tensor) -> Tensor:
         cost = self._free(mu, logvar) if self.free_bits else kl
-        loss = reconstruction + self._weight() * cost
-        return {"loss": loss, "reconstruction": reconstruction, "kl": kl}
+        return self._weight() * cost
 
     def _weight(self) -> float | Tensor:
         """Of the KL, now. A tensor, so that nothing waits for the device."""
@@ -124,26 +105,6 @@ class VAE(DenseModel):
         if not plain or backend == "reference":
             return None
         return vae_step(self.encoder, self.decoder, self.beta, backend)
-
-    def standardised_score(self, x: Tensor, kind: str) -> Tensor:
-        mu, logvar = self.posterior(x)
-        if kind == "mu2":
-            return mu.square().sum(dim=1)
-        if kind == "rz":
-            return (mu.square() * torch.exp(-logvar)).sum(dim=1)
-        if kind == "kl":
-            return ops.gaussian_kl(mu, logvar)
-        if kind == "elbo":
-            return ops.elbo(x, self.decoder(mu), mu, logvar, self.beta).total
-        return ops.reconstruction_loss(x, self.decoder(mu))
-
-    def sample(self, n: int, seed: int = 0) -> Floats:
-        """n new rows in the units of the features, float32 [n, n_features]: z ~ N(0, 1) decoded,
-        without noise on top. The same seed gives the same rows."""
-        if n < 0:
-            raise ValueError(f"n: expected at least 0, got {n}")
-        generator = torch.Generator().manual_seed(seed)
-        return self.decode(torch.randn(n, self.latent, generator=generator))
 
     def after_fit(self, x: Tensor) -> None:
         from vaelocity.models.posterior import warn_of_collapse

@@ -20,6 +20,7 @@ from vaelocity.report.metrics import Scores, auc, roc
 NORMAL_COLOUR = "#6b6b6b"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _TSNE_POINTS = 2000
+_NAMED_UNITS = 32  # more names than that would lie over one another
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1.5, 1, 1.5)))
 
 
@@ -279,4 +280,25 @@ def contributions(
     ax.set_yticks(np.arange(len(chosen)), [feature_names[j] for j in chosen.tolist()])
     ax.set(xlabel="mean contribution to the score")
     ax.legend(frameon=False, loc="lower right")
+    return ax
+
+
+def latent_nats(
+    nats: npt.NDArray[np.floating[Any]], active: npt.NDArray[np.bool_], *, ax: Axes | None = None
+) -> Axes:
+    """One bar a latent unit: its KL in nats, the largest first; units not in use are grey.
+
+    nats: [latent]; active: [latent], see `vaelocity.models.posterior`.
+    """
+    ax = _axes(ax)
+    order = np.argsort(-nats, kind="stable")
+    places = np.arange(len(order))
+    for used, colour, label in ((True, colour_of(0), "in use"), (False, NORMAL_COLOUR, "not")):
+        chosen = active[order] == used
+        if chosen.any():
+            ax.bar(places[chosen], nats[order][chosen], color=colour, label=label)
+    named = order.tolist() if len(order) <= _NAMED_UNITS else []
+    ax.set_xticks(places[: len(named)], [str(k) for k in named])
+    ax.set(xlabel="latent unit", ylabel="mean KL (nats)")
+    ax.legend(frameon=False)
     return ax

@@ -6,6 +6,7 @@ import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.util import find_spec
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,7 +15,7 @@ import vaelocity
 from vaelocity.benchmark.machine import cpu_model
 from vaelocity.benchmark.pages import time_text
 from vaelocity.cli.console import rate
-from vaelocity.report import drift_section, feature_section, score_section, speed
+from vaelocity.report import drift_section, feature_section, posterior_section, score_section, speed
 from vaelocity.report.collect import Seen
 from vaelocity.report.html import Grid, Picture, Report, Section, picture
 from vaelocity.report.images import interpolation_strip, reconstruction_grid
@@ -46,6 +47,7 @@ def page(seen: Seen, options: Options) -> Report:
         score_section.scores(seen),
         score_section.thresholds(seen),
         *_latent(seen, inner, options),
+        *_posterior(seen),
         *_images(seen, inner, options),
         *feature_section.sections(seen, options.image),
         *_top(seen),
@@ -95,6 +97,19 @@ def _latent(seen: Seen, inner: Inside | str, options: Options) -> list[Section]:
             pictures=[latent_picture(codes, names, caption, projection=options.projection)],
         )
     ]
+
+
+def _posterior(seen: Seen) -> list[Section]:
+    """Of a dense VAE, where torch is there to ask it."""
+    module = seen.scorer.metadata.get("module", {}).get("class")
+    if module not in ("VAE", "VAEGAN") or find_spec("torch") is None:
+        return []
+    from vaelocity import models
+    from vaelocity.models import VAE
+
+    model = models.load(seen.path)
+    assert isinstance(model, VAE)
+    return [posterior_section.section(module, model, seen.rows[seen.normal_name])]
 
 
 def _images(seen: Seen, inner: Inside | str, options: Options) -> list[Section]:
