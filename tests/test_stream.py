@@ -23,7 +23,7 @@ from vaelocity.stream.latency import LatencyHistogram
 from vaelocity.stream.logs import JsonLines, Progress
 from vaelocity.stream.message import Message, decode, encode
 from vaelocity.stream.metrics import serve_metrics
-from vaelocity.stream.reload import Reloader
+from vaelocity.stream.reload import Reloader, live_model
 from vaelocity.stream.scoring import Scored
 from vaelocity.stream.stats import StreamStats, wilson
 
@@ -133,7 +133,7 @@ def model(scorer: vaelocity.Scorer, cut: float) -> StreamScorer:
 
 def gathered(given: Sequence[Message], rows: int, latency: float, at_once: int = 1) -> list[int]:
     source = ListSource(given, at_once=at_once)
-    return [micro.batch.num_rows for micro in gather(source, rows, latency, lambda batch: "")]
+    return [micro.rows for micro in gather(source, rows, latency, lambda batch: "")]
 
 
 def test_messages_are_gathered_up_to_the_number_of_rows() -> None:
@@ -158,7 +158,7 @@ def test_no_message_waits_longer_than_the_latency() -> None:
     given = messages([10, 10])
     source = Slow([given[0], given[1]])
     first = next(gather(source, 1000, 0.02, lambda batch: ""))
-    assert first.batch.num_rows == 10
+    assert first.rows == 10
     assert max(source.waits[1:]) <= 0.02
 
 
@@ -220,12 +220,12 @@ def test_order_is_kept_though_the_first_batch_is_scored_last(model: StreamScorer
     second_done = threading.Event()
 
     class Late(StreamScorer):
-        def __call__(self, batch: pa.RecordBatch) -> Scored:
-            if batch.column("event")[0].as_py() == 0:
+        def __call__(self, batches: Sequence[pa.RecordBatch]) -> Scored:
+            if batches[0].column("event")[0].as_py() == 0:
                 assert second_done.wait(10)
             else:
                 second_done.set()
-            return model(batch)
+            return model(batches)
 
     late = Late(model.scorer, threshold=model.threshold, columns=["event"])
     sink = ListSink()
@@ -517,7 +517,7 @@ def test_a_new_model_takes_over_between_two_micro_batches(
 
     sink = Asking()
     pump = Pump(source, sink, model, rows=10)
-    with Reloader(pump, path, lambda: new) as reloader:
+    with Reloader(path, live_model(pump, lambda: new)) as reloader:
         pump.run()
     assert sink.events == list(range(4000))
     models = [b.schema.metadata[b"vaelocity.fingerprint"].decode() for b in sink.batches]
@@ -546,7 +546,7 @@ def test_a_changed_file_is_seen_and_a_bad_one_changes_nothing(
         return StreamScorer(vaelocity.load(path))  # not a bundle
 
     pump = Pump(ListSource([]), ListSink(), model)
-    with Reloader(pump, path, load, watch_seconds=0.01):
+    with Reloader(path, live_model(pump, load), watch_seconds=0.01):
         assert not loaded.wait(0.2)
         path.write_bytes(b"another")
         assert loaded.wait(10)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from vaelocity import histogram_reference as reference
 from vaelocity.histogram_arrays import Steps
 from vaelocity.histogram_reference import KEYS_PER_BIN
 from vaelocity.intervals import clopper_pearson, effective_counts
 
-__all__ = ["Tail", "tail_of"]
+__all__ = ["Tail", "parts_from", "tail_of"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,22 @@ def tail_of(steps: Steps, value: float, confidence: float) -> Tail:
         total,
         len(within) == 1,
     )
+
+
+def parts_from(
+    steps: Steps, scores: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float64]:
+    """The part of the weight with at least each score, float64 [n]: that in its bin and above it.
+
+    A NaN lies above all numbers, as it does for a threshold. Every score must have been counted,
+    so that no part is 0.
+    """
+    above = np.append(np.cumsum(steps.sums[::-1])[::-1], 0.0) + steps.nan[1]
+    at = np.where(
+        np.isnan(scores), len(steps.edges), np.searchsorted(steps.edges, scores, side="left")
+    )
+    parts: npt.NDArray[np.float64] = above[at] / above[0]
+    return parts
 
 
 def _key_and_edge(value: float) -> tuple[int, np.float32]:

@@ -90,6 +90,10 @@ class Overlap:
         """Events that at least one accepts."""
         return self._share(self.n - int(self._counts[0]))
 
+    def neither(self) -> Share:
+        """Events that no selection accepts."""
+        return self._share(int(self._counts[0]))
+
     def jaccard(self, one: str, other: str) -> float:
         """Events that both accept, of those that either does; NaN where none does."""
         shared = self.both(one, other).events

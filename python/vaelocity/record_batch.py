@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FLAGS",
+    "join",
     "model_metadata",
     "output_schema",
     "score_batch",
+    "score_batches",
     "sparse_flags",
     "threshold_value",
 ]
+
+_ROWS_A_CALL = 256
 
 FLAGS = {"nan": 1, "saturated": 2}
 """The bits of the column `flags`: see Scorer.flags."""
@@ -58,22 +62,71 @@ def score_batch(
         ValueError: a feature or a column of `columns` is missing, the threshold is NaN or for
             another model or kind of score, or accepted_only without a threshold.
     """
-    import pyarrow as pa
-
     cut = threshold_value(scorer, threshold)
     if accepted_only and cut is None:
         raise ValueError("accepted_only: needs a threshold, the model has none of its own")
-    schema = output_schema(scorer, batch.schema, threshold=cut, columns=columns)
-    layout = _rows.layout_of(batch, scorer.feature_names)
-    score = scorer.score(layout, threads=threads)
-    flags = sparse_flags(scorer, layout, score)
-    found = [batch.column(batch.schema.get_field_index(name)) for name in columns]
+    scored = score_batches(scorer, [batch], threshold=cut, columns=columns, threads=threads)
+    return scored.filter(scored.column("anomalous")) if accepted_only else scored
+
+
+def score_batches(
+    scorer: Scorer,
+    batches: Sequence[pa.RecordBatch],
+    *,
+    threshold: float | None,
+    columns: Sequence[str] = (),
+    threads: int = 1,
+) -> pa.RecordBatch:
+    """`score_batch` of neighbouring batches of one schema, at least one, as of one batch.
+
+    Only what is passed on is copied together; features lie as they are where that is faster.
+    """
+    import pyarrow as pa
+
+    schema = output_schema(scorer, batches[0].schema, threshold=threshold, columns=columns)
+    score, flags = _scores(scorer, batches, threads)
+    found = []
+    for name in columns:
+        parts = [batch.column(batch.schema.get_field_index(name)) for batch in batches]
+        found.append(parts[0] if len(parts) == 1 else pa.concat_arrays(parts))
     found += [pa.array(score), pa.array(flags)]
-    if cut is None:
-        return pa.record_batch(found, schema=schema)
-    anomalous = pa.array(~(score <= np.float32(cut)))
-    scored = pa.record_batch([*found, anomalous], schema=schema)
-    return scored.filter(anomalous) if accepted_only else scored
+    if threshold is not None:
+        found.append(pa.array(~(score <= np.float32(threshold))))
+    return pa.record_batch(found, schema=schema)
+
+
+def _scores(
+    scorer: Scorer, batches: Sequence[pa.RecordBatch], threads: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+    """Scores and flags of the rows of all batches."""
+    names = scorer.feature_names
+    layouts = [_rows.layout_of(batches[0], names)]
+    rows = sum(batch.num_rows for batch in batches)
+    # A call costs as much as some hundred rows, and columns are taken apart one by one.
+    if isinstance(layouts[0], list) or rows < _ROWS_A_CALL * len(batches):
+        layouts = [_rows.layout_of(join(batches, batches[0].schema), names)]
+    else:
+        layouts += [_rows.layout_of(batch, names) for batch in batches[1:]]
+    if len(layouts) == 1:
+        score = scorer.score(layouts[0], threads=threads)
+        return score, sparse_flags(scorer, layouts[0], score)
+    score, flags = np.empty(rows, np.float32), np.empty(rows, np.uint8)
+    at = 0
+    for layout in layouts:
+        part = slice(at, at := at + _rows.n_rows(layout))
+        scorer.score(layout, score[part], threads=threads)
+        flags[part] = sparse_flags(scorer, layout, score[part])
+    return score, flags
+
+
+def join(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
+    """Batches of one schema, copied together; of a single one without a copy."""
+    import pyarrow as pa
+
+    if len(batches) == 1:
+        return batches[0]
+    whole = pa.Table.from_batches(batches, schema).combine_chunks().to_batches()
+    return whole[0] if whole else pa.RecordBatch.from_pylist([], schema=schema)
 
 
 def output_schema(

@@ -5,47 +5,122 @@ from __future__ import annotations
 import math
 import time
 
+import numpy as np
 from rich.table import Table
 
 from vaelocity.cli.console import facts, rate
-from vaelocity.stream import StreamStats
+from vaelocity.drift import Channel
+from vaelocity.histogram import ScoreHistogram
+from vaelocity.stream import Pump, StreamStats
+from vaelocity.stream.recent import Drift, Recent
+from vaelocity.stream.shadow import ShadowWatch
 from vaelocity.stream.stats import wilson
 from vaelocity.threshold import Threshold
 from vaelocity.units import format_rate
 
-__all__ = ["LiveView"]
+__all__ = ["LiveView", "accepted_text", "drift_rows", "latency_text"]
+
+_BARS = " ▁▂▃▄▅▆▇█"
+_WIDTH = 48
+_WORST = 4
 
 
 class LiveView:
     """Rendered anew by rich.live.Live; the rate shown is that since the last picture."""
 
-    def __init__(self, stats: StreamStats, title: str, made: Threshold | None) -> None:
+    def __init__(
+        self,
+        pump: Pump,
+        title: str,
+        made: Threshold | None,
+        recent: Recent,
+        shadow: ShadowWatch | None = None,
+    ) -> None:
         """made: the threshold that is applied, where the model holds it, to compare with."""
-        self._stats, self._title, self._made = stats, title, made
+        self._pump, self._title, self._made = pump, title, made
+        self._recent, self._shadow = recent, shadow
         self._seen = (time.perf_counter(), 0)
         self._rate = 0.0
 
     def __rich__(self) -> Table:
-        stats, now = self._stats, time.perf_counter()
+        stats, now = self._pump.stats, time.perf_counter()
         then, events = self._seen
         if now - then > 0.2:
             self._rate = (stats.events - events) / (now - then)
             self._seen = (now, stats.events)
         mean = stats.events / stats.seconds if stats.seconds > 0 else 0.0
-        return facts(
-            [
-                ("events", f"{stats.events:,} in {stats.seconds:.0f} s"),
-                ("rate", f"{rate(self._rate)} events/s now, {rate(mean)} events/s on average"),
-                ("accepted", self._accepted()),
-                ("latency", latency_text(stats)),
-                ("flagged", f"{stats.nan:,} with NaN or infinity, {stats.saturated:,} saturated"),
-                ("refused", f"{stats.refused:,} messages"),
-            ],
-            self._title,
-        )
+        drift = self._recent.look()
+        rows = [
+            ("events", f"{stats.events:,} in {stats.seconds:.0f} s"),
+            ("rate", f"{rate(self._rate)} events/s now, {rate(mean)} events/s on average"),
+            ("accepted", accepted_text(stats, self._made)),
+            ("latency", latency_text(stats)),
+            ("flagged", f"{stats.nan:,} with NaN or infinity, {stats.saturated:,} saturated"),
+            ("refused", f"{stats.refused:,} messages"),
+        ]
+        if drift is not None:
+            rows += [("scores", bars(drift.scores, self._pump.scorer.threshold))]
+            rows += drift_rows(drift)
+        if self._shadow is not None:
+            rows.append(("shadow", _agreement(self._shadow)))
+        return facts(rows, self._title)
 
-    def _accepted(self) -> str:
-        return accepted_text(self._stats, self._made)
+
+def drift_rows(drift: Drift) -> list[tuple[str, str]]:
+    """Score and inputs against what the model's file expects; nothing where it expects nothing."""
+    rows = []
+    if drift.psi is not None and drift.ks is not None:
+        text = f"PSI {drift.psi:.3g}, KS {drift.ks:.3g} against the held-out scores"
+        rows.append(("score drift", text))
+    if drift.channels:
+        worst = ", ".join(_channel(one) for one in drift.channels[:_WORST])
+        rows.append(
+            ("input drift", f"{len(drift.bad)} of {len(drift.channels)} not ok; worst: {worst}")
+        )
+    return rows
+
+
+def _channel(one: Channel) -> str:
+    state = "" if one.state == "ok" else f"{one.state}, "
+    return f"{one.name} ({state}PSI {one.psi:.3g}, KS {one.ks:.3g})"
+
+
+def bars(scores: ScoreHistogram, threshold: float | None, width: int = _WIDTH) -> str:
+    """1.2 ▁▃█▅▂▁|▁  4.5: counts over the logarithm of the score, taller is more by decades.
+
+    From the 0.1 % quantile of the scores above 0 to the largest; `|` stands before the threshold.
+    """
+    steps = scores.steps()
+    used = (steps.edges > 0) & np.isfinite(steps.edges)
+    edges, counts = steps.edges[used].astype(np.float64), steps.counts[used]
+    if len(edges) == 0:
+        return "none above 0"
+    below = np.cumsum(counts)
+    first = float(edges[np.searchsorted(below, 0.001 * below[-1])])
+    last = float(edges[-1])
+    if not last > first:
+        return f"all about {last:.3g}"
+    span = math.log(last / first)
+    at = np.clip(np.log(edges / first) / span * width, 0, width - 1).astype(int)
+    heights = np.bincount(at, weights=counts, minlength=width)
+    level = np.log1p(heights) / np.log1p(heights.max()) * (len(_BARS) - 1)
+    shown = [_BARS[math.ceil(value)] for value in level]
+    if threshold is not None and first < threshold < last:
+        shown.insert(int(math.log(threshold / first) / span * width), "|")
+    return f"{first:.3g} {''.join(shown)} {last:.3g}"
+
+
+def _agreement(shadow: ShadowWatch) -> str:
+    comparison = shadow.comparison
+    decisions = None if comparison is None else comparison.decisions()
+    if comparison is None or decisions is None:
+        return "no threshold in both models to compare decisions" if comparison else "no events yet"
+    same = decisions["both"].events + decisions["neither"].events
+    return (
+        f"decides the same for {100 * same / comparison.n:.4g} %: "
+        f"{decisions['only_live'].events:,} only live, "
+        f"{decisions['only_shadow'].events:,} only shadow"
+    )
 
 
 def accepted_text(stats: StreamStats, made: Threshold | None) -> str:

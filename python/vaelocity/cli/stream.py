@@ -8,17 +8,21 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.live import Live
 
-import vaelocity
 from vaelocity.cli import console, options
 from vaelocity.cli.console import CommandError
-from vaelocity.cli.score import choose_cut
-from vaelocity.cli.score_loop import Cut
+from vaelocity.cli.stream_models import Choice, exchange_models
+from vaelocity.cli.stream_report import report
 from vaelocity.threshold import Threshold
+
+if TYPE_CHECKING:
+    from vaelocity.stream import Pump, StreamScorer
+    from vaelocity.stream.recent import Recent
+    from vaelocity.stream.shadow import ShadowWatch
 
 _ENDS = "Both ends"
 _WATCH = "Watching it"
@@ -58,6 +62,21 @@ def stream(
         str | None,
         typer.Option("--threshold", help="A score, or the name of a threshold in the model."),
     ] = None,
+    shadow: Annotated[
+        Path | None,
+        typer.Option(
+            "--shadow", metavar="NEW.vael", exists=True, dir_okay=False,
+            help="Score every event with this model, too; it decides nothing, and the report "
+            "compares the two.",
+        ),
+    ] = None,
+    shadow_threshold: Annotated[
+        str | None,
+        typer.Option(
+            "--shadow-threshold",
+            help="As --threshold, of the shadow; default: that of the same name, or its first.",
+        ),
+    ] = None,
     batch_size: Annotated[
         int, typer.Option("--batch-size", min=1, help="Rows of a micro-batch, at most.")
     ] = 65536,
@@ -93,7 +112,7 @@ def stream(
         float | None,
         typer.Option(
             "--watch", metavar="SECONDS", min=0.1, rich_help_panel=_WATCH,
-            help="Look so often whether MODEL.vael was replaced, and go on with the new one.",
+            help="Look so often whether a model's file was replaced, and go on with the new one.",
         ),
     ] = None,
     metrics: Annotated[
@@ -103,6 +122,20 @@ def stream(
             help="Serve Prometheus metrics; HOST is 127.0.0.1 unless given.",
         ),
     ] = None,
+    drift_window: Annotated[
+        float,
+        typer.Option(
+            "--drift-window", metavar="SECONDS", min=1.0, rich_help_panel=_WATCH,
+            help="Drift and the score histogram are of the last so many seconds.",
+        ),
+    ] = 600.0,
+    drift_every: Annotated[
+        int,
+        typer.Option(
+            "--drift-every", metavar="N", min=1, rich_help_panel=_WATCH,
+            help="Look at the inputs of every N-th event for drift.",
+        ),
+    ] = 64,
     live: Annotated[
         bool,
         typer.Option("--live/--no-live", rich_help_panel=_WATCH, help="A picture on a terminal."),
@@ -126,66 +159,100 @@ def stream(
     """
     if sink == "-" and as_json:
         raise CommandError("--json and --sink - both want stdout; choose one")
-    scorer = vaelocity.load(bundle, kind=kind)
-    cut = choose_cut(scorer, threshold)
-    if accepted_only and cut is None:
+    _installed()
+    columns = options.names(passed) or []
+    choice = Choice(bundle, kind, threshold, tuple(columns), accepted_only)
+    model, beside = choice.load(), None
+    if accepted_only and model.threshold is None:
         raise CommandError("--accepted-only needs --threshold: the model holds none")
+    if shadow is not None:
+        beside = Choice.of_shadow(shadow, kind, shadow_threshold, threshold)
+    elif shadow_threshold is not None:
+        raise CommandError("--shadow-threshold needs --shadow")
     with ExitStack() as stack:
         _log(stack, log_json)
+        recent, compared = _watches(drift_window, drift_every, shadow=beside is not None)
         pump = _pump(
-            scorer, cut, source, sink, options.names(passed) or [], key=key,
-            accepted_only=accepted_only, transactional=transactional, rejects=rejects,
+            model, source, sink, columns, key=key, transactional=transactional, rejects=rejects,
             rows=batch_size, latency=max_latency / 1000, threads=threads or options.cores(),
-            commit_seconds=commit_seconds,
+            commit_seconds=commit_seconds, shadow=None if beside is None else _shadow(beside, model),
+            observe=_observer(recent, compared),
         )  # fmt: skip
         if metrics is not None:
-            _serve(stack, pump, metrics)
+            _serve(stack, pump, metrics, recent)
         if log_json is not None:
             from vaelocity.stream.logs import Progress
 
-            stack.enter_context(Progress(pump.stats, log_json))
-        title = f"{pump.source.name} to {sink}"
-        _show(stack, pump, title, _made(scorer, cut), shown=live and log_json is None)
+            stack.enter_context(Progress(pump.stats, log_json, recent))
+        title, made = f"{pump.source.name} to {sink}", choice.made(model.scorer)
+        shown = live and log_json is None
+        _show(stack, pump, title, made, recent, compared, shown=shown)
         stack.enter_context(_drain_on_signal(pump))
-        _reload(stack, pump, bundle, kind, threshold, watch)
+        exchange_models(stack, pump, choice, beside, watch)
         pump.run()
-    _report(pump, title, _made(scorer, cut), sink, as_json=as_json)
+    report(
+        pump, title, choice.made(pump.scorer.scorer), recent, compared, sink, as_json=as_json
+    )
+
+
+def _installed() -> None:
+    try:
+        import vaelocity.stream  # noqa: F401
+    except ImportError as error:
+        raise CommandError(f'{error}: pip install "vaelocity[stream]"') from error
 
 
 def _pump(
-    scorer: vaelocity.Scorer,
-    cut: Cut | None,
+    model: StreamScorer,
     addresses: list[str],
     sink: str,
     columns: list[str],
     *,
     key: str | None,
-    accepted_only: bool,
     transactional: bool,
     rejects: Path | None,
     **settings: Any,
-) -> Any:
-    try:
-        from vaelocity.stream import Pump, Rejects, StreamScorer, open_sink, open_source
-    except ImportError as error:
-        raise CommandError(f'{error}: pip install "vaelocity[stream]"') from error
+) -> Pump:
+    from vaelocity.stream import Pump, Rejects, open_sink, open_source
+
     address = addresses[0] if len(addresses) == 1 else addresses
     source = open_source(
-        address, scorer.feature_names, columns, key=key, transactional=transactional
+        address, model.scorer.feature_names, columns, key=key, transactional=transactional
     )
     kept = rejects or (None if source.replays else Path("rejects"))
     try:
         target = open_sink(sink, source, transactional=transactional)
-        model = StreamScorer(
-            scorer,
-            threshold=None if cut is None else cut.value,
-            columns=columns,
-            accepted_only=accepted_only,
-        )
     except BaseException:
         source.close()
         raise
     return Pump(source, target, model, rejects=Rejects(kept) if kept else None, **settings)
+
+
+def _shadow(choice: Choice, live: StreamScorer) -> StreamScorer:
+    found = choice.load()
+    try:
+        found.check_features(live)
+    except ValueError as error:
+        raise CommandError(f"--shadow {choice.path}: {error}") from error
+    if found.threshold is None or live.threshold is None:
+        console.warn("without a threshold in both models the shadow is compared by scores alone")
+    return found
+
+
+def _watches(seconds: float, every: int, *, shadow: bool) -> tuple[Recent, ShadowWatch | None]:
+    from vaelocity.stream.recent import Recent
+    from vaelocity.stream.shadow import ShadowWatch
+
+    return Recent(seconds, every), ShadowWatch() if shadow else None
+
+
+def _observer(recent: Recent, compared: ShadowWatch | None) -> Any:
+    def observe(micro: Any, scored: Any, beside: Any) -> None:
+        recent.update(micro.batches, scored)
+        if compared is not None:
+            compared.update(micro, scored, beside)
+
+    return observe
 
 
 @contextmanager
@@ -208,36 +275,6 @@ def _drain_on_signal(pump: Any) -> Iterator[None]:
             signal.signal(number, one)
 
 
-def _reload(
-    stack: ExitStack,
-    pump: Any,
-    bundle: Path,
-    kind: str | None,
-    threshold: str | None,
-    watch: float | None,
-) -> None:
-    """Load the model again at SIGHUP, or when its file has changed."""
-    from vaelocity.stream import StreamScorer
-    from vaelocity.stream.reload import Reloader
-
-    old = pump.scorer
-
-    def load() -> StreamScorer:
-        scorer = vaelocity.load(bundle, kind=kind)
-        try:
-            cut = None if old.threshold is None else choose_cut(scorer, threshold)
-        except CommandError as error:
-            raise ValueError(str(error)) from error
-        value = None if cut is None else cut.value
-        return StreamScorer(
-            scorer, threshold=value, columns=old.columns, accepted_only=old.accepted_only
-        )
-
-    reloader = stack.enter_context(Reloader(pump, bundle, load, watch))
-    before = signal.signal(signal.SIGHUP, lambda number, frame: reloader.request())
-    stack.callback(signal.signal, signal.SIGHUP, before)
-
-
 def _log(stack: ExitStack, log_json: float | None) -> None:
     """Send the log to stderr: as JSON lines, or its warnings as the commands write them."""
     from vaelocity.stream.logs import JsonLines
@@ -256,52 +293,35 @@ class _Warnings(logging.Handler):
         console.warn(record.getMessage())
 
 
-def _serve(stack: ExitStack, pump: Any, address: str) -> None:
+def _serve(stack: ExitStack, pump: Pump, address: str, recent: Recent) -> None:
     from vaelocity.stream.metrics import serve_metrics
 
     host, _, port = address.rpartition(":")
     if not port.isdecimal():
         raise CommandError(f"--metrics {address}: expected [HOST:]PORT")
     found, stop = serve_metrics(
-        pump.stats, lambda: pump.scorer.scorer.fingerprint, host or "127.0.0.1", int(port)
+        pump.stats, lambda: pump.scorer.scorer.fingerprint, host or "127.0.0.1", int(port), recent
     )
     stack.callback(stop)
     where = f"metrics at http://{host or '127.0.0.1'}:{found}/metrics"
     console.err().print(where, soft_wrap=True, markup=False)
 
 
-def _show(stack: ExitStack, pump: Any, title: str, made: Threshold | None, *, shown: bool) -> None:
+def _show(
+    stack: ExitStack,
+    pump: Pump,
+    title: str,
+    made: Threshold | None,
+    recent: Recent,
+    compared: ShadowWatch | None,
+    *,
+    shown: bool,
+) -> None:
     from vaelocity.cli.live import LiveView
 
     target = console.err()
     if shown and target.is_terminal:
-        view = LiveView(pump.stats, title, made)
+        view = LiveView(pump, title, made, recent, compared)
         stack.enter_context(
             Live(console=target, get_renderable=view.__rich__, refresh_per_second=4, transient=True)
         )
-
-
-def _made(scorer: vaelocity.Scorer, cut: Cut | None) -> Threshold | None:
-    """The threshold that is applied, where it is one of the model's."""
-    return None if cut is None or cut.name is None else scorer.thresholds[cut.name]
-
-
-def _report(pump: Any, title: str, made: Threshold | None, sink: str, *, as_json: bool) -> None:
-    from vaelocity.cli.live import accepted_text, latency_text
-
-    stats, scorer = pump.stats, pump.scorer
-    if as_json:
-        model = {"fingerprint": scorer.scorer.fingerprint, "kind": scorer.scorer.kind}
-        console.print_json({**stats.summary(), **model, "threshold": scorer.threshold})
-        return
-    mean = stats.events / stats.seconds if stats.seconds > 0 else 0.0
-    decided = "no threshold" if scorer.threshold is None else accepted_text(stats, made)
-    rows = [
-        ("events", f"{stats.events:,} in {stats.messages:,} messages"),
-        ("anomalous", decided),
-        ("flagged", f"{stats.nan:,} with NaN or infinity, {stats.saturated:,} saturated"),
-        ("refused", f"{stats.refused:,} messages"),
-        ("time", f"{stats.seconds:.2f} s: {console.rate(mean)} events/s"),
-        ("latency", latency_text(stats)),
-    ]
-    (console.err() if sink == "-" else console.out()).print(console.facts(rows, title))

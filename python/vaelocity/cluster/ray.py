@@ -18,7 +18,7 @@ import pyarrow as pa
 
 import vaelocity
 from vaelocity.histogram import ScoreHistogram
-from vaelocity.stream.message import join
+from vaelocity.record_batch import join
 
 __all__ = ["Scorer", "merge_histograms", "options"]
 

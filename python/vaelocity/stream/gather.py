@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
 
 from vaelocity.stream.ends import Source
-from vaelocity.stream.message import Message, join
+from vaelocity.stream.message import Message
 
 __all__ = ["MicroBatch", "gather"]
 
@@ -30,11 +29,15 @@ class MicroBatch:
         """The message that cannot be scored."""
         return self.messages[0] if self.messages[0].batch is None else None
 
-    @cached_property
-    def batch(self) -> pa.RecordBatch:
-        """The rows of all messages; of a single one without a copy."""
-        batches = [one.batch for one in self.messages if one.batch is not None]
-        return batches[0] if len(batches) == 1 else join(batches, batches[0].schema)
+    @property
+    def batches(self) -> list[pa.RecordBatch]:
+        """The rows of the messages."""
+        return [one.batch for one in self.messages if one.batch is not None]
+
+    @property
+    def rows(self) -> int:
+        """Events in it."""
+        return sum(one.rows for one in self.messages)
 
     @property
     def positions(self) -> list[Any]:
@@ -92,4 +95,5 @@ def _judged(message: Message, refuse: Callable[[pa.RecordBatch], str]) -> Messag
 def _alike(first: Message, other: Message) -> bool:
     if first.batch is None or other.batch is None:
         return False
-    return bool(first.batch.schema.equals(other.batch.schema))
+    mine, theirs = first.batch.schema, other.batch.schema
+    return mine is theirs or bool(mine.equals(theirs))

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from vaelocity.stream.address import ask, options
 from vaelocity.stream.ends import StreamError
-from vaelocity.stream.message import Message, encode
+from vaelocity.stream.message import Decoder, Message, encode
 
 __all__ = ["KafkaSink", "KafkaSource", "Position"]
 
@@ -54,6 +54,7 @@ class KafkaSource:
         settings["error_cb"] = self._failed
         self._done: deque[Position] = deque()
         self._member: Any = None
+        self._decoder = Decoder()
         self._consumer = self._kafka.Consumer(settings)
         self._consumer.subscribe([topic])
         self._stopped = self._closed = False
@@ -111,7 +112,8 @@ class KafkaSource:
     def _message(self, received: Any, arrived: float) -> Message:
         topic, partition, offset = received.topic(), received.partition(), received.offset()
         where = f"{topic}/{partition} offset {offset}"
-        return Message.read(received.value() or b"", arrived, where, (topic, partition, offset))
+        position = (topic, partition, offset)
+        return Message.read(received.value() or b"", arrived, where, position, self._decoder)
 
     def _commit_done(self) -> None:
         """Commit what is done. In the thread that consumes: while another one is within consume(),

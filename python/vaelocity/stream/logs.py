@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, TextIO
 
+from vaelocity.stream.recent import Recent
 from vaelocity.stream.stats import StreamStats
 
 __all__ = ["JsonLines", "Progress"]
@@ -26,10 +27,10 @@ class JsonLines(logging.StreamHandler[TextIO]):
 
 
 class Progress:
-    """Logs the counts of a stream every `seconds`, from a thread of its own."""
+    """Logs the counts of a stream, and its drift, every `seconds` from a thread of its own."""
 
-    def __init__(self, stats: StreamStats, seconds: float) -> None:
-        self._stats, self._seconds = stats, seconds
+    def __init__(self, stats: StreamStats, seconds: float, recent: Recent | None = None) -> None:
+        self._stats, self._seconds, self._recent = stats, seconds, recent
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
 
@@ -48,4 +49,6 @@ class Progress:
 
     def _run(self) -> None:
         while not self._done.wait(self._seconds):
-            log.info("progress", extra={"json": self._stats.summary()})
+            drift = None if self._recent is None else self._recent.look()
+            found = {} if drift is None else {"drift": drift.summary()}
+            log.info("progress", extra={"json": {**self._stats.summary(), **found}})

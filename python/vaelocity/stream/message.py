@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 
-__all__ = ["Message", "decode", "encode", "join"]
+from vaelocity.record_batch import join
+
+__all__ = ["Decoder", "Message", "decode", "encode"]
 
 # The padding of the parts of an Arrow message, in bytes.
 _ALIGNMENT = 8
@@ -38,10 +42,17 @@ class Message:
         return 0 if self.batch is None else int(self.batch.num_rows)
 
     @classmethod
-    def read(cls, raw: Any, arrived: float, where: str, position: Any = None) -> Message:
-        """A message from the bytes of an Arrow IPC stream."""
+    def read(
+        cls,
+        raw: Any,
+        arrived: float,
+        where: str,
+        position: Any = None,
+        decoder: Callable[[Any], pa.RecordBatch] | None = None,
+    ) -> Message:
+        """A message from the bytes of an Arrow IPC stream. decoder: the source's own `Decoder`."""
         try:
-            return cls(decode(raw), arrived, where, position)
+            return cls((decoder or decode)(raw), arrived, where, position)
         except (pa.ArrowException, ValueError, OSError) as error:
             said = (str(error).splitlines() or [type(error).__name__])[0]
             return cls(None, arrived, where, position, f"no Arrow IPC stream: {said}", bytes(raw))
@@ -66,21 +77,72 @@ def decode(raw: Any) -> pa.RecordBatch:
 
     Raises pa.ArrowException, ValueError or OSError for bytes that are none.
     """
+    return Decoder()(raw)
+
+
+class Decoder:
+    """`decode` for the messages of one source, which all begin with the same schema: it is parsed
+    once, and then compared byte for byte. One thread."""
+
+    def __init__(self) -> None:
+        self._head = pa.py_buffer(b"")
+        self._schema: pa.Schema | None = None
+
+    def __call__(self, raw: Any) -> pa.RecordBatch:
+        """The message as one batch. Raises as `decode`."""
+        buffer = _aligned(raw)
+        batch = self._alike(buffer)
+        if batch is None:
+            batch = self._whole(buffer)
+        # Bytes from elsewhere: offsets that point outside their buffers must be found here.
+        batch.validate(full=True)
+        return batch
+
+    def _alike(self, buffer: pa.Buffer) -> pa.RecordBatch | None:
+        """The only batch of a message with the schema of the one before; None for another."""
+        size = self._head.size
+        if self._schema is None or not buffer.slice(0, size).equals(self._head):
+            return None
+        reader = pa.BufferReader(buffer.slice(size))
+        try:
+            message = pa.ipc.read_message(reader)
+            if message.type != "record batch" or not _ends(buffer.slice(size + reader.tell())):
+                return None
+            return pa.ipc.read_record_batch(message, self._schema)
+        except (pa.ArrowException, EOFError, OSError):  # the other way says what is wrong
+            return None
+
+    def _whole(self, buffer: pa.Buffer) -> pa.RecordBatch:
+        with pa.ipc.open_stream(buffer) as reader:
+            batch = join(list(reader), reader.schema)
+        marker, length = struct.unpack_from("<Ii", buffer)
+        # Dictionaries come between the schema and the batch, and older streams have no marker.
+        self._schema = None
+        if marker == _MARKER and not any(map(_has_dictionary, reader.schema.types)):
+            self._schema = reader.schema
+            self._head = pa.py_buffer(buffer.slice(0, 8 + length).to_pybytes())
+        return batch
+
+
+_MARKER = 0xFFFFFFFF
+_END = pa.py_buffer(struct.pack("<Ii", _MARKER, 0))
+
+
+def _ends(rest: pa.Buffer) -> bool:
+    """Nothing follows, or the mark of the end."""
+    return rest.size == 0 or bool(rest.equals(_END))
+
+
+def _aligned(raw: Any) -> pa.Buffer:
     if len(raw) == 0:
         raise ValueError("0 bytes")
     buffer = pa.py_buffer(raw)
     if buffer.address % _ALIGNMENT:
         # A frame of ZeroMQ may begin at any byte, and floats that lie askew cannot be scored.
         buffer = pa.py_buffer(np.frombuffer(raw, np.uint8).copy())
-    with pa.ipc.open_stream(buffer) as reader:
-        batches = list(reader)
-        batch = batches[0] if len(batches) == 1 else join(batches, reader.schema)
-    # Bytes from elsewhere: offsets that point outside their buffers must be found here.
-    batch.validate(full=True)
-    return batch
+    return buffer
 
 
-def join(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
-    """Batches of one schema, copied together; no batches are no rows."""
-    whole = pa.Table.from_batches(batches, schema).combine_chunks().to_batches()
-    return whole[0] if whole else pa.RecordBatch.from_pylist([], schema=schema)
+def _has_dictionary(kind: pa.DataType) -> bool:
+    inner = [kind.field(i).type for i in range(kind.num_fields)]
+    return pa.types.is_dictionary(kind) or any(_has_dictionary(one) for one in inner)

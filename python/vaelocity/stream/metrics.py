@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from vaelocity.stream.recent import Recent
 from vaelocity.stream.stats import StreamStats
 
 __all__ = ["serve_metrics"]
@@ -14,9 +15,15 @@ _BUCKETS = [s * 10.0**e for e in range(-5, 1) for s in (1, 2, 5)] + [10.0]
 
 
 def serve_metrics(
-    stats: StreamStats, fingerprint: Callable[[], str], host: str, port: int
+    stats: StreamStats,
+    fingerprint: Callable[[], str],
+    host: str,
+    port: int,
+    recent: Recent | None = None,
 ) -> tuple[int, Callable[[], None]]:
     """Serve http://host:port/metrics from a thread; port 0 takes a free one.
+
+    recent: of which drift is told.
 
     Returns the port, and a function that ends it. Raises OSError where the port is taken, and
     ImportError without prometheus-client.
@@ -24,7 +31,7 @@ def serve_metrics(
     from prometheus_client import CollectorRegistry, start_http_server
 
     registry = CollectorRegistry()
-    registry.register(_Collector(stats, fingerprint))
+    registry.register(_Collector(stats, fingerprint, recent))
     server, thread = start_http_server(port, host, registry)
 
     def stop() -> None:
@@ -38,8 +45,10 @@ def serve_metrics(
 class _Collector:
     """Reads the stream's own counts when Prometheus asks, so that nothing is counted twice."""
 
-    def __init__(self, stats: StreamStats, fingerprint: Callable[[], str]) -> None:
-        self._stats, self._fingerprint = stats, fingerprint
+    def __init__(
+        self, stats: StreamStats, fingerprint: Callable[[], str], recent: Recent | None
+    ) -> None:
+        self._stats, self._fingerprint, self._recent = stats, fingerprint, recent
 
     def collect(self) -> Iterator[Any]:
         from prometheus_client.core import (
@@ -72,3 +81,35 @@ class _Collector:
         counts = [(repr(edge), float(stats.latency.below(edge))) for edge in _BUCKETS]
         latency.add_metric([], [*counts, ("+Inf", float(stats.latency.n))], stats.latency.seconds)
         yield latency
+        yield from self._drift()
+
+    def _drift(self) -> Iterator[Any]:
+        from prometheus_client.core import GaugeMetricFamily
+
+        drift = None if self._recent is None else self._recent.look()
+        if drift is None:
+            return
+        psi = GaugeMetricFamily(
+            "vaelocity_drift_psi",
+            "Population stability index of the score and of each input, of late.",
+            labels=["of"],
+        )
+        ks = GaugeMetricFamily(
+            "vaelocity_drift_ks",
+            "Kolmogorov-Smirnov distance of the score and of each input, of late.",
+            labels=["of"],
+        )
+        if drift.psi is not None and drift.ks is not None:
+            psi.add_metric(["score"], drift.psi)
+            ks.add_metric(["score"], drift.ks)
+        for channel in sorted(drift.channels, key=lambda one: one.name):
+            psi.add_metric([f"input:{channel.name}"], channel.psi)
+            ks.add_metric([f"input:{channel.name}"], channel.ks)
+        yield psi
+        yield ks
+        if drift.channels:
+            bad = GaugeMetricFamily(
+                "vaelocity_inputs_not_ok", "Inputs that are dead, stuck, hot, missing or drifted."
+            )
+            bad.add_metric([], len(drift.bad))
+            yield bad

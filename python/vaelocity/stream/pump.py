@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -35,7 +36,17 @@ class SinkError(StreamError):
     """The sink failed; the source may still give."""
 
 
-Item = tuple[MicroBatch, "Future[Scored] | None"]
+@dataclass
+class _Work:
+    """A micro-batch on its way.
+
+    scored  what the model makes of it; set by a worker unless the micro-batch is refused
+    beside  what the shadow does, or None where it fails; set where there is a shadow
+    """
+
+    micro: MicroBatch
+    scored: Future[Scored] = field(default_factory=Future)
+    beside: Future[Scored | None] | None = None
 
 
 class Pump:
@@ -44,12 +55,15 @@ class Pump:
     Args:
         scorer: called with every micro-batch; may be exchanged at any time: `pump.scorer = other`
             holds from the next micro-batch on.
+        shadow: scores every micro-batch after `scorer`, decides nothing and may fail; exchanged in
+            the same way, None for none.
         rows, latency: see gather(); latency in seconds.
         threads: micro-batches scored at a time.
         commit_seconds: how often the sink is flushed and the source told so.
         rejects: where messages go that cannot be scored; None stops the stream at the first. A
             source that does not replay needs it: scores that the sink does not take go there, too.
-        observe: called with every micro-batch's messages and result, in order, after it is out.
+        observe: called with every micro-batch, its result and the shadow's (None where there is
+            none, or it failed), in order, after the result is out.
     """
 
     def __init__(
@@ -63,16 +77,17 @@ class Pump:
         threads: int = 1,
         commit_seconds: float = 1.0,
         rejects: Rejects | None = None,
-        observe: Callable[[MicroBatch, Scored], None] | None = None,
+        shadow: StreamScorer | None = None,
+        observe: Callable[[MicroBatch, Scored, Scored | None], None] | None = None,
     ) -> None:
         if rejects is None and not source.replays:
             raise ValueError(f"rejects: {source.name} cannot be read again, so a folder is needed")
-        self.source, self.sink, self.scorer = source, sink, scorer
+        self.source, self.sink, self.scorer, self.shadow = source, sink, scorer, shadow
         self.stats = StreamStats()
         self._rows, self._latency, self._threads = rows, latency, threads
         self._commit_seconds, self._rejects, self._observe = commit_seconds, rejects, observe
         # Enough that no thread waits for the others, and no more: each is a batch in memory.
-        self._queue: queue.Queue[Item | None] = queue.Queue(threads + 1)
+        self._queue: queue.Queue[_Work | None] = queue.Queue(threads + 1)
         self._abort = threading.Event()
         self._failure: BaseException | None = None
         self._drained = False
@@ -118,8 +133,11 @@ class Pump:
         """Source to queue; a failure is kept for the writer, after all that came before it."""
         try:
             for micro in gather(self.source, self._rows, self._latency, self._refuse):
-                scored = None if micro.refused else pool.submit(self._score, micro, self.scorer)
-                if not self._put((micro, scored)):
+                work, shadow = _Work(micro), self.shadow
+                if not micro.refused:
+                    work.beside = None if shadow is None else Future()
+                    pool.submit(self._score, work, self.scorer, shadow)
+                if not self._put(work):
                     return
         except BaseException as error:
             self._failure = error
@@ -128,10 +146,22 @@ class Pump:
     def _refuse(self, batch: Any) -> str:
         return self.scorer.refuse(batch)
 
-    def _score(self, micro: MicroBatch, scorer: StreamScorer) -> Scored:
-        return scorer(micro.batch)
+    def _score(self, work: _Work, scorer: StreamScorer, shadow: StreamScorer | None) -> None:
+        try:
+            work.scored.set_result(scorer(work.micro.batches))
+        except BaseException as error:
+            work.scored.set_exception(error)
+            return
+        if shadow is None or work.beside is None:
+            return
+        try:
+            work.beside.set_result(shadow(work.micro.batches))
+        except Exception as error:  # whatever it is, the live model goes on
+            where = work.micro.messages[0].where
+            log.warning("%s: the shadow cannot score it: %s", where, error)
+            work.beside.set_result(None)
 
-    def _put(self, item: Item | None) -> bool:
+    def _put(self, item: _Work | None) -> bool:
         while not self._abort.is_set():
             try:
                 self._queue.put(item, timeout=_WAKE_SECONDS)
@@ -150,17 +180,18 @@ class Pump:
             if item is None:
                 self._drained = True
                 break
-            self._out(*item)
+            self._out(item)
             self._flush(force=False)
         self._flush(force=True)
         if self._failure is not None:
             raise self._failure
 
-    def _out(self, micro: MicroBatch, future: Future[Scored] | None) -> None:
-        if future is None:
+    def _out(self, work: _Work) -> None:
+        micro = work.micro
+        if micro.refused:
             self._set_aside(micro)
         else:
-            scored = future.result()
+            scored = work.scored.result()
             if not self.source.replays:
                 self._unsafe.append(scored.batch)
             start = time.perf_counter()
@@ -171,7 +202,8 @@ class Pump:
             for message in micro.messages:
                 self.stats.latency.add(now - message.arrived, message.rows)
             if self._observe is not None:
-                self._observe(micro, scored)
+                beside = None if work.beside is None else work.beside.result()
+                self._observe(micro, scored, beside)
         self._pending += micro.positions
 
     def _set_aside(self, micro: MicroBatch) -> None:
@@ -231,8 +263,7 @@ class Pump:
     def _unsent(self) -> Iterator[pa.RecordBatch]:
         yield from self._unsafe
         while not self._drained and (item := self._queue.get()) is not None:
-            micro, future = item
-            if future is None:
-                self._set_aside(micro)
+            if item.micro.refused:
+                self._set_aside(item.micro)
             else:
-                yield future.result().batch
+                yield item.scored.result().batch

@@ -1,4 +1,4 @@
-"""Exchange of a running stream's model: on request, or when its file has changed."""
+"""Exchange of a running stream's models: on request, or when a file has changed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,41 @@ from typing import Self
 from vaelocity.stream.pump import Pump
 from vaelocity.stream.scoring import StreamScorer
 
-__all__ = ["Reloader"]
+__all__ = ["Reloader", "live_model", "shadow_model"]
 
 log = logging.getLogger(__name__)
 
+Load = Callable[[], StreamScorer]
+"""Makes a scorer of a file; raises OSError or ValueError for one that will not do."""
+
+
+def live_model(pump: Pump, load: Load) -> Callable[[], str]:
+    """For a Reloader: loads the model that decides; it must take the rows and give the columns of
+    the one before."""
+
+    def exchange() -> str:
+        old, new = pump.scorer, load()
+        new.continues(old)
+        pump.scorer = new
+        return f"model {new.scorer.fingerprint:.12} in use, was {old.scorer.fingerprint:.12}"
+
+    return exchange
+
+
+def shadow_model(pump: Pump, load: Load) -> Callable[[], str]:
+    """For a Reloader: loads the shadow; it must take the rows of the live model."""
+
+    def exchange() -> str:
+        new = load()
+        new.check_features(pump.scorer)
+        pump.shadow = new
+        return f"model {new.scorer.fingerprint:.12} is the shadow"
+
+    return exchange
+
 
 class Reloader:
-    """Loads the model again in a thread of its own and hands it to the pump.
+    """Exchanges a model in a thread of its own.
 
     Micro-batches that are being scored keep the model they began with; the metadata of every batch
     name its model. A file that cannot be loaded, or that has other features, changes nothing: the
@@ -26,18 +54,17 @@ class Reloader:
 
     Args:
         path: the .vael file.
-        load: makes a scorer of the file; raises OSError or ValueError for one that will not do.
+        exchange: loads it, puts it in place and says so: see live_model, shadow_model.
         watch_seconds: how often to look whether the file has changed; None: only on request().
     """
 
     def __init__(
         self,
-        pump: Pump,
         path: str | os.PathLike[str],
-        load: Callable[[], StreamScorer],
+        exchange: Callable[[], str],
         watch_seconds: float | None = None,
     ) -> None:
-        self._pump, self._path, self._load = pump, os.fspath(path), load
+        self._path, self._exchange = os.fspath(path), exchange
         self._seconds = watch_seconds
         self._state = self._look()
         self._wake, self._done = threading.Event(), False
@@ -70,23 +97,15 @@ class Reloader:
             state = self._look()
             if asked or (state is not None and state != self._state):
                 self._state = state
-                self._exchange()
+                self._exchanged()
 
-    def _exchange(self) -> None:
-        old = self._pump.scorer
+    def _exchanged(self) -> None:
         try:
-            new = self._load()
-            if sorted(new.scorer.feature_names) != sorted(old.scorer.feature_names):
-                raise ValueError("it has other features")
-            new.continues(old)
+            said = self._exchange()
         except (OSError, ValueError) as error:
             log.warning("%s: not loaded, the stream keeps its model: %s", self._path, error)
-            return
-        self._pump.scorer = new
-        log.warning(
-            "%s: model %.12s in use, was %.12s",
-            self._path, new.scorer.fingerprint, old.scorer.fingerprint,
-        )  # fmt: skip
+        else:
+            log.warning("%s: %s", self._path, said)
 
     def _look(self) -> tuple[int, int, int] | None:
         """What changes when the file is replaced; None while there is none."""

@@ -6,25 +6,48 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from vaelocity import rows as _rows
-from vaelocity.record_batch import FLAGS, output_schema, score_batch, threshold_value
+from vaelocity.drift import Reference
+from vaelocity.histogram import ScoreHistogram
+from vaelocity.record_batch import FLAGS, output_schema, score_batches, threshold_value
 from vaelocity.scorer import Scorer
 from vaelocity.threshold import Threshold
 
-__all__ = ["Scored", "StreamScorer"]
+__all__ = ["Expected", "Scored", "StreamScorer"]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a model's file says of the data: its training rows, its held-out scores; or None."""
+
+    rows: Reference | None = None
+    scores: ScoreHistogram | None = None
 
 
 @dataclass(frozen=True)
 class Scored:
-    """The result of a micro-batch, and what it held. accepted: 0 where there is no threshold."""
+    """The result of a micro-batch, and what it held.
+
+    batch     what goes out: accepted events only, where that was asked for
+    scores    float32 [rows], of all events
+    accepted  0 where there is no threshold
+    model     that made it
+    """
 
     batch: pa.RecordBatch
-    rows: int
+    scores: npt.NDArray[np.float32]
     accepted: int
     nan: int
     saturated: int
+    model: StreamScorer
+
+    @property
+    def rows(self) -> int:
+        """Events that were scored."""
+        return len(self.scores)
 
 
 class StreamScorer:
@@ -37,9 +60,11 @@ class StreamScorer:
         threshold: float | str | Threshold | None = None,
         columns: Sequence[str] = (),
         accepted_only: bool = False,
+        expected: Expected | None = None,
     ) -> None:
-        """The arguments are score_batch's."""
+        """expected: what drift is measured against; the other arguments are score_batch's."""
         self.scorer = scorer
+        self.expected = expected or Expected()
         self.threshold = threshold_value(scorer, threshold)
         if accepted_only and self.threshold is None:
             raise ValueError("accepted_only: needs a threshold, the model has none of its own")
@@ -50,11 +75,20 @@ class StreamScorer:
     def continues(self, other: StreamScorer) -> None:
         """Take over from another model in mid-stream: the columns of the result stay as they are.
 
-        Raises ValueError where only one of them has a threshold: a column would come or go.
+        Raises ValueError where only one of them has a threshold, for a column would come or go; and
+        where its features are others, or in another order: rows may come without names.
         """
+        self.check_features(other)
         if (self.threshold is None) != (other.threshold is None):
             raise ValueError("a column `anomalous` would come or go: only one has a threshold")
         self._passed = other._passed
+
+    def check_features(self, other: StreamScorer) -> None:
+        """Raise ValueError unless it takes the same rows as `other`."""
+        mine, theirs = self.scorer.feature_names, other.scorer.feature_names
+        if mine != theirs:
+            order = " in another order" if sorted(mine) == sorted(theirs) else ""
+            raise ValueError(f"its features are not those of the live model{order}")
 
     def refuse(self, batch: pa.RecordBatch) -> str:
         """Why the batch cannot be scored; "" if it can.
@@ -80,8 +114,12 @@ class StreamScorer:
         self._known = batch.schema
         return ""
 
-    def __call__(self, batch: pa.RecordBatch) -> Scored:
-        scored = score_batch(self.scorer, batch, threshold=self.threshold, columns=self.columns)
+    def __call__(self, batches: Sequence[pa.RecordBatch]) -> Scored:
+        """Score neighbouring batches of one schema as one."""
+        scored = score_batches(
+            self.scorer, batches, threshold=self.threshold, columns=self.columns
+        )
+        score = scored.column("score").to_numpy()
         flags = scored.column("flags").to_numpy()
         accepted = 0
         if self.threshold is not None:
@@ -91,8 +129,9 @@ class StreamScorer:
                 scored = scored.filter(anomalous)
         return Scored(
             scored,
-            batch.num_rows,
+            score,
             accepted,
             int(np.count_nonzero(flags & FLAGS["nan"])),
             int(np.count_nonzero(flags & FLAGS["saturated"])),
+            self,
         )

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from vaelocity.stream.address import ask, options
 from vaelocity.stream.ends import StreamError
-from vaelocity.stream.message import Message, encode
+from vaelocity.stream.message import Decoder, Message, encode
 
 __all__ = ["ZmqSink", "ZmqSource"]
 
@@ -33,7 +33,8 @@ _AT_ONCE = 32
 _QUIET_SECONDS = 0.2
 _DRAIN_SECONDS = 5.0
 _WAKE_MILLISECONDS = 100
-# Constants of ZeroMQ's ABI: zmq.POLLOUT and zmq.EVENT_DISCONNECTED.
+# Constants of ZeroMQ's ABI: zmq.DONTWAIT, zmq.POLLOUT and zmq.EVENT_DISCONNECTED.
+_DONTWAIT = 1
 _POLLOUT = 2
 _DISCONNECTED = 0x0200
 _LINGER_SECONDS = 1.0
@@ -50,6 +51,8 @@ class ZmqSource:
         self.name = url.geturl()
         self._context, self._socket = _open(url, "PULL", {"bind", "hwm"})
         self.endpoint: str = self._socket.last_endpoint.decode()
+        self._decoder = Decoder()
+        self._again = ask("zmq", "pyzmq", self.name).Again
         self._ended = False
         self._deadline: float | None = None
         self._count = 0
@@ -64,16 +67,21 @@ class ZmqSource:
             self._ended = self._deadline is not None
             return None if self._ended else []
         found: list[Message] = []
-        while len(found) < _AT_ONCE:
-            if not self._socket.poll(0):
-                break
-            raw = self._socket.recv(copy=False).buffer
+        while len(found) < _AT_ONCE and (raw := self._received()) is not None:
             if len(raw) == 0:
                 self._ended = True
                 break
-            found.append(Message.read(raw, time.perf_counter(), f"{self.name} #{self._count}"))
+            where = f"{self.name} #{self._count}"
+            found.append(Message.read(raw, time.perf_counter(), where, decoder=self._decoder))
             self._count += 1
         return found
+
+    def _received(self) -> Any:
+        """The next message where there is one: its memory, not copied."""
+        try:
+            return self._socket.recv(_DONTWAIT, copy=False).buffer
+        except self._again:
+            return None
 
     def stop(self) -> None:
         self._deadline = self._deadline or time.monotonic() + _DRAIN_SECONDS
