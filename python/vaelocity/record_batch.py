@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 _ROWS_A_CALL = 256
+_LARGEST = np.finfo(np.float32).max
 
 FLAGS = {"nan": 1, "saturated": 2}
 """The bits of the column `flags`: see Scorer.flags."""
@@ -99,23 +100,22 @@ def _scores(
     scorer: Scorer, batches: Sequence[pa.RecordBatch], threads: int
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
     """Scores and flags of the rows of all batches."""
-    names = scorer.feature_names
-    layouts = [_rows.layout_of(batches[0], names)]
-    rows = sum(batch.num_rows for batch in batches)
+    names, n = scorer.feature_names, sum(batch.num_rows for batch in batches)
     # A call costs as much as some hundred rows, and columns are taken apart one by one.
-    if isinstance(layouts[0], list) or rows < _ROWS_A_CALL * len(batches):
-        layouts = [_rows.layout_of(join(batches, batches[0].schema), names)]
-    else:
-        layouts += [_rows.layout_of(batch, names) for batch in batches[1:]]
-    if len(layouts) == 1:
-        score = scorer.score(layouts[0], threads=threads)
-        return score, sparse_flags(scorer, layouts[0], score)
-    score, flags = np.empty(rows, np.float32), np.empty(rows, np.uint8)
-    at = 0
-    for layout in layouts:
-        part = slice(at, at := at + _rows.n_rows(layout))
-        scorer.score(layout, score[part], threads=threads)
-        flags[part] = sparse_flags(scorer, layout, score[part])
+    layouts = None
+    if len(batches) > 1 and n >= _ROWS_A_CALL * len(batches):
+        layouts = _rows.rows_of_lists(batches, names)
+    if layouts is None:
+        layout = _rows.layout_of(join(batches, batches[0].schema), names)
+        score = scorer.score(layout, threads=threads)
+        return score, sparse_flags(scorer, layout, score)
+    score, flags = np.empty(n, np.float32), np.zeros(n, np.uint8)
+    edges = np.cumsum([0, *map(len, layouts)]).tolist()
+    for rows, start, stop in zip(layouts, edges, edges[1:], strict=False):
+        scorer.score(rows, score[start:stop], threads=threads)
+    if not (score < _LARGEST).all():
+        for rows, start, stop in zip(layouts, edges, edges[1:], strict=False):
+            flags[start:stop] = sparse_flags(scorer, rows, score[start:stop])
     return score, flags
 
 
@@ -166,7 +166,7 @@ def sparse_flags(
     other score needs no second pass.
     """
     flags = np.zeros(len(score), np.uint8)
-    doubtful = np.flatnonzero(~(score < np.finfo(np.float32).max))
+    doubtful = np.flatnonzero(~(score < _LARGEST))
     if len(doubtful):
         some: Any = (
             [column[doubtful] for column in layout]

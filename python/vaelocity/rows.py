@@ -76,10 +76,9 @@ def _from_arrow(batch: Any, feature_names: Sequence[str]) -> Layout:
         raise TypeError(f"rows: expected {EXPECTED}, got pyarrow {type(batch).__name__}")
 
     names = batch.schema.names
-    if not set(feature_names) <= set(names):
-        lists = [i for i, kind in enumerate(batch.schema.types) if _holds_rows(kind, feature_names)]
-        if len(lists) == 1:
-            return _rows_of_lists(_one_chunk(batch.column(lists[0])))
+    at = _list_column(batch.schema, feature_names)
+    if at is not None:
+        return _rows_of_lists(_one_chunk(batch.column(at)))
 
     def to_numpy(column: Any) -> npt.NDArray[Any]:
         column = _one_chunk(column)
@@ -91,6 +90,21 @@ def _from_arrow(batch: Any, feature_names: Sequence[str]) -> Layout:
 
     columns = {name: batch.column(i) for i, name in enumerate(names)}
     return _named(columns, names, feature_names, to_numpy)
+
+
+def rows_of_lists(batches: Sequence[Any], feature_names: Sequence[str]) -> list[Floats] | None:
+    """The rows [n, d] of each Arrow RecordBatch, all of one schema; None where it has no column of
+    whole rows."""
+    at = _list_column(batches[0].schema, feature_names)
+    return None if at is None else [_rows_of_lists(batch.column(at)) for batch in batches]
+
+
+def _list_column(schema: Any, feature_names: Sequence[str]) -> int | None:
+    """Where a schema has whole rows in one column; None if features have columns of their own."""
+    if set(feature_names) <= set(schema.names):
+        return None
+    lists = [i for i, kind in enumerate(schema.types) if _holds_rows(kind, feature_names)]
+    return lists[0] if len(lists) == 1 else None
 
 
 def _one_chunk(column: Any) -> Any:

@@ -163,8 +163,6 @@ def stream(
     columns = options.names(passed) or []
     choice = Choice(bundle, kind, threshold, tuple(columns), accepted_only)
     model, beside = choice.load(), None
-    if accepted_only and model.threshold is None:
-        raise CommandError("--accepted-only needs --threshold: the model holds none")
     if shadow is not None:
         beside = Choice.of_shadow(shadow, kind, shadow_threshold, threshold)
     elif shadow_threshold is not None:
@@ -175,8 +173,8 @@ def stream(
         pump = _pump(
             model, source, sink, columns, key=key, transactional=transactional, rejects=rejects,
             rows=batch_size, latency=max_latency / 1000, threads=threads or options.cores(),
-            commit_seconds=commit_seconds, shadow=None if beside is None else _shadow(beside, model),
-            observe=_observer(recent, compared),
+            commit_seconds=commit_seconds, observe=_observer(recent, compared),
+            shadow=None if beside is None else _shadow(beside, model),
         )  # fmt: skip
         if metrics is not None:
             _serve(stack, pump, metrics, recent)

@@ -54,6 +54,8 @@ class Choice:
 
         scorer = vaelocity.load(self.path, kind=self.kind)
         cut = self.cut(scorer)
+        if self.accepted_only and cut is None:
+            raise CommandError("--accepted-only needs --threshold: the model holds none")
         metadata, tensors = read_bundle(self.path)
         expected = Expected(
             get_reference(metadata, tensors), get_histogram(metadata, tensors, scorer.kind)

@@ -26,8 +26,8 @@ __all__ = ["KafkaSink", "KafkaSource", "Position"]
 
 log = logging.getLogger(__name__)
 
-Position = tuple[str, int, int]
-"""Topic, partition and offset of a message."""
+Position = tuple[str, int, int, Any]
+"""Topic, partition and offset of a message, and the group's member that read it."""
 
 _AT_ONCE = 1000
 _WAKE_SECONDS = 0.1
@@ -84,14 +84,21 @@ class KafkaSource:
     def offsets(self, positions: Sequence[Position]) -> list[Any]:
         """What to go on with after these messages, for every partition."""
         following: dict[tuple[str, int], int] = {}
-        for topic, partition, offset in positions:
+        for topic, partition, offset, _ in positions:
             at = (topic, partition)
             following[at] = max(following.get(at, 0), offset + 1)
         return [self._kafka.TopicPartition(*at, offset) for at, offset in following.items()]
 
-    def group_metadata(self) -> Any:
-        """What a transactional producer needs to commit in the name of this consumer."""
-        return self._member
+    @staticmethod
+    def group_metadata(positions: Sequence[Position]) -> Any:
+        """What a transactional producer needs to commit in the name of this consumer: the member as
+        it was when the first of the messages was read.
+
+        After a rebalance the group gives messages that are not committed yet to another member, or
+        to this one once more; what was read before must not be committed then, and the broker
+        refuses it, for it is of an older generation of the group.
+        """
+        return positions[0][3]
 
     def close(self) -> None:
         if self._closed:
@@ -112,7 +119,7 @@ class KafkaSource:
     def _message(self, received: Any, arrived: float) -> Message:
         topic, partition, offset = received.topic(), received.partition(), received.offset()
         where = f"{topic}/{partition} offset {offset}"
-        position = (topic, partition, offset)
+        position = (topic, partition, offset, self._member)
         return Message.read(received.value() or b"", arrived, where, position, self._decoder)
 
     def _commit_done(self) -> None:

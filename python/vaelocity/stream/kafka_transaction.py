@@ -21,7 +21,9 @@ class KafkaTransactionSink(KafkaSink):
     a message once, or not yet.
 
     The transactional id follows from the addresses of both ends and `?transactional.id=`; a process
-    that starts with the id of another one fences that one off.
+    that starts with the id of another one fences that one off. When the group's members change in
+    the middle of a transaction it is aborted and the stream ends: started again, it goes on from
+    what was committed.
     """
 
     def __init__(self, url: SplitResult, source: KafkaSource) -> None:
@@ -44,7 +46,7 @@ class KafkaTransactionSink(KafkaSink):
         self._begin()
         super().flush(positions)
         if positions:
-            offsets, member = self._source.offsets(positions), self._source.group_metadata()
+            offsets, member = self._source.offsets(positions), self._source.group_metadata(positions)
             self._call(self._producer.send_offsets_to_transaction, offsets, member, _SECONDS)
         self._call(self._producer.commit_transaction, _SECONDS)
         self._open = False

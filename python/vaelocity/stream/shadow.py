@@ -50,7 +50,7 @@ class ShadowWatch:
         )
 
     def summary(self) -> dict[str, Any] | None:
-        """JSON: the comparison of the models in use, and those before; None before the first event."""
+        """JSON: of the models in use, and of those before; None before the first event."""
         if self._comparison is None or self._pair is None:
             return None
         live, shadow = (_model(one) for one in self._pair)

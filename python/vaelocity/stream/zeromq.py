@@ -63,9 +63,17 @@ class ZmqSource:
             self._ended = self._ended or timeout <= 0
         if self._ended:
             return None
-        if not self._socket.poll(1000 * timeout):
-            self._ended = self._deadline is not None
+        # Asking first costs as much as receiving: only where nothing has come.
+        found = self._take()
+        if not found and not self._ended and self._socket.poll(1000 * timeout):
+            found = self._take()
+        if not found:
+            self._ended = self._ended or self._deadline is not None
             return None if self._ended else []
+        return found
+
+    def _take(self) -> list[Message]:
+        """What has come, up to the end of the stream."""
         found: list[Message] = []
         while len(found) < _AT_ONCE and (raw := self._received()) is not None:
             if len(raw) == 0:

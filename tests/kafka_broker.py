@@ -1,0 +1,176 @@
+"""What the tests of Kafka share: librdkafka's mock broker, messages of events, and their scores."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import confluent_kafka as kafka
+import numpy as np
+import pyarrow as pa
+
+import vaelocity
+from vaelocity.stream import Pump, StreamScorer
+from vaelocity.stream.message import decode, encode
+
+D = 7
+NAMES = [f"f{j}" for j in range(D)]
+ROWS = 50
+QUIET = {"log_level": 0}
+# The mock forgets a member that left, or was killed, only after the session's time; below three
+# seconds, which the first member of a group has to wait for, nobody ever gets in.
+SHORT = {"session.timeout.ms": "4000", "heartbeat.interval.ms": "500"}
+
+
+class Broker:
+    """A broker in this process, with a producer to it.
+
+    address: to reach it at; another one where something stands between.
+    """
+
+    def __init__(self) -> None:
+        self.host = kafka.Producer({"test.mock.num.brokers": 1, **QUIET})
+        brokers = self.host.list_topics(timeout=10).brokers.values()
+        self.address = ",".join(f"{b.host}:{b.port}" for b in brokers)
+
+    @classmethod
+    def at(cls, address: str) -> Broker:
+        """A broker of another process."""
+        broker = cls.__new__(cls)
+        broker.address = address
+        broker.host = kafka.Producer({"bootstrap.servers": address, **QUIET})
+        return broker
+
+    def url(self, topic: str, **more: str) -> str:
+        options = "&".join(f"{k}={v}" for k, v in {"log_level": "0", **more}.items())
+        return f"kafka://{self.address}/{topic}?{options}"
+
+    def send(self, topic: str, values: list[bytes], first: int = 0) -> None:
+        """One message each, spread over the four partitions that a topic of the mock has."""
+        for i, value in enumerate(values):
+            self.host.produce(topic, value, partition=(first + i) % 4)
+        assert self.host.flush(20) == 0
+
+    def messages(self, topic: str, enough: int = 10**9, seconds: float = 3.0) -> list[Any]:
+        """What is in a topic: until there is `enough`, or nothing came for a second."""
+        reader = kafka.Consumer(
+            {"bootstrap.servers": self.address, "group.id": f"read {time.time()}",
+             "auto.offset.reset": "earliest", "enable.auto.commit": False, **QUIET}
+        )  # fmt: skip
+        reader.assign([kafka.TopicPartition(topic, p, 0) for p in range(4)])
+        found: list[Any] = []
+        deadline = time.monotonic() + seconds
+        while len(found) < enough and time.monotonic() < deadline:
+            some = [m for m in reader.consume(1000, 0.2) if m.error() is None]
+            found += some
+            if some:
+                deadline = time.monotonic() + min(seconds, 1.0)
+        reader.close()
+        return found
+
+    def committed(self, topic: str, group: str) -> int:
+        """Messages of the topic that the group is done with."""
+        reader = kafka.Consumer({"bootstrap.servers": self.address, "group.id": group, **QUIET})
+        parts = [kafka.TopicPartition(topic, p) for p in range(4)]
+        found = reader.committed(parts, 10)
+        reader.close()
+        return sum(max(0, part.offset) for part in found)
+
+
+def rows_of(first: int, n: int = ROWS) -> np.ndarray:
+    number = np.arange(first, first + n)
+    return np.sin(number[:, None] * 0.7 + np.arange(D)).astype(np.float32)
+
+
+def payloads(count: int, first: int = 0) -> list[bytes]:
+    """`count` messages of ROWS events with numbers from first * ROWS on."""
+    found = []
+    for i in range(first, first + count):
+        rows = rows_of(i * ROWS)
+        columns = {name: rows[:, j] for j, name in enumerate(NAMES)}
+        batch = pa.record_batch({"event": np.arange(i * ROWS, (i + 1) * ROWS), **columns})
+        found.append(encode(batch).to_pybytes())
+    return found
+
+
+def scores_in(values: list[bytes]) -> dict[int, list[float]]:
+    """Every score that was given to each event."""
+    found: dict[int, list[float]] = {}
+    for value in values:
+        batch = decode(value)
+        for event, score in zip(
+            batch.column("event").to_pylist(), batch.column("score").to_pylist(), strict=True
+        ):
+            found.setdefault(event, []).append(score)
+    return found
+
+
+def expected(bundle: Path, count: int) -> dict[int, float]:
+    scores = vaelocity.load(bundle).score(rows_of(0, count * ROWS))
+    return dict(enumerate(scores.tolist()))
+
+
+class Counting:
+    """A sink around a sink that stops the pump after so many rows."""
+
+    def __init__(self, sink: Any, rows: int) -> None:
+        self.name, self.sink, self.left, self.pump = sink.name, sink, rows, None
+        self.flush, self.close = sink.flush, sink.close
+
+    def write(self, batch: Any) -> None:
+        self.sink.write(batch)
+        self.left -= batch.num_rows
+        if self.left <= 0:
+            assert self.pump is not None
+            self.pump.stop()
+
+
+def pumped(source: Any, sink: Any, bundle: Path, rows: int, **more: Any) -> Pump:
+    """Pump until `rows` rows are out."""
+    counting = Counting(sink, rows)
+    model = StreamScorer(vaelocity.load(bundle), columns=["event"])
+    pump = Pump(source, counting, model, rows=1000, threads=2, commit_seconds=0.1, **more)
+    counting.pump = pump
+    pump.run()
+    return pump
+
+
+def command(bundle: Path, broker: Broker, sink: str, *more: str) -> list[str]:
+    return [
+        sys.executable, "-m", "vaelocity.cli", "stream", str(bundle), "-s",
+        broker.url("in", group="g", **SHORT), "-t", sink, "--pass", "event",
+        "--commit-seconds", "0.05",
+        "--batch-size", "200", *more,
+    ]  # fmt: skip
+
+
+@contextmanager
+def started(args: list[str], cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that does not outlive the test."""
+    process = subprocess.Popen(args, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def ended(process: subprocess.Popen[bytes]) -> str:
+    """Told to stop, it ends well; what it said."""
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err.decode()
+    return err.decode()
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.05)

@@ -1,0 +1,107 @@
+"""Kafka when the broker goes away: frozen, or gone and back at the same address."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pyarrow", reason="needs the extra vaelocity[stream]")
+pytest.importorskip("typer", reason="needs the extra vaelocity[cli]")
+pytest.importorskip("confluent_kafka", reason="needs the extra vaelocity[stream]")
+
+from kafka_broker import D, Broker, command, ended, expected, payloads, scores_in, started, wait_for
+from kafka_wire import Wire
+
+
+@pytest.fixture
+def bundle(make_bundle: Callable[..., Path]) -> Path:
+    return make_bundle([D, 5, 2])
+
+
+def impatient(args: list[str]) -> list[str]:
+    """Connections are given up after a second, not after a minute."""
+    at = args.index("-s") + 1
+    return [*args[:at], f"{args[at]}&socket.timeout.ms=1000", *args[at + 1 :]]
+
+
+def test_a_broker_that_stops_answering_delays_and_loses_nothing(
+    bundle: Path, tmp_path: Path
+) -> None:
+    """The broker's process is frozen long enough for connections to time out, then goes on."""
+    host = subprocess.Popen(
+        [sys.executable, "-c", _HOST], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert host.stdout is not None
+        broker = Broker.at(host.stdout.readline().strip())
+        broker.send("in", payloads(20))
+        sink = broker.url("out", **{"socket.timeout.ms": "1000"})
+        with started(impatient(command(bundle, broker, sink)), tmp_path) as process:
+            wait_for(lambda: broker.committed("in", "g") == 20)
+            host.send_signal(signal.SIGSTOP)
+            time.sleep(3)
+            assert process.poll() is None
+            host.send_signal(signal.SIGCONT)
+            broker.send("in", payloads(20, 20), 20)
+            wait_for(lambda: broker.committed("in", "g") == 40)
+            ended(process)
+        assert_all_there(broker, bundle, 40)
+    finally:
+        host.kill()
+        host.communicate()
+
+
+_HOST = """
+import sys
+from confluent_kafka import Producer
+host = Producer({"test.mock.num.brokers": 1, "log_level": 0})
+brokers = host.list_topics(timeout=10).brokers.values()
+print(",".join(f"{b.host}:{b.port}" for b in brokers), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_broker_that_restarts_loses_nothing_and_is_told_of(bundle: Path, tmp_path: Path) -> None:
+    """Twice every connection breaks off, and for seconds none is taken; events keep coming to the
+    broker, scores are on their way to it, and the group's offsets have to get there, too."""
+    broker = Broker()
+    wire = Wire(broker.address)
+    direct, broker.address = broker.address, wire.address
+    args = impatient(command(bundle, broker, broker.url("out", **{"socket.timeout.ms": "1000"})))
+    broker.address = direct
+    broker.send("in", payloads(20))
+    sent = 20
+    with started(args, tmp_path) as process:
+        wait_for(lambda: broker.committed("in", "g") == 20)
+        for _ in range(2):
+            # So many that the cut finds some of them on their way.
+            broker.send("in", payloads(60, sent), sent)
+            wait_for(lambda done=sent: broker.committed("in", "g") > done)
+            wire.cut()
+            cut_at = broker.committed("in", "g")
+            sent += 60
+            broker.send("in", payloads(20, sent), sent)
+            sent += 20
+            time.sleep(2.5)
+            assert process.poll() is None
+            assert broker.committed("in", "g") == cut_at < sent
+            wire.restore()
+            wait_for(lambda done=sent: broker.committed("in", "g") == done)
+        said = ended(process)
+    wire.close()
+    assert "brokers are down" in said or "Connection refused" in said
+    assert_all_there(broker, bundle, sent)
+
+
+def assert_all_there(broker: Broker, bundle: Path, count: int) -> None:
+    """Every event of `count` messages has its score, and no other one."""
+    found = scores_in([message.value() for message in broker.messages("out")])
+    wanted = expected(bundle, count)
+    assert found.keys() == wanted.keys()
+    assert all(set(scores) == {wanted[event]} for event, scores in found.items())
