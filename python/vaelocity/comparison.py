@@ -69,6 +69,7 @@ class Comparison:
             sample: events, drawn evenly from all, of which the rank correlation is found.
             seed: of that drawing.
         """
+        self.n = 0
         self.thresholds = thresholds
         self.histograms = (ScoreHistogram(), ScoreHistogram())
         self._overlap = Overlap(_NAMES)
@@ -76,11 +77,10 @@ class Comparison:
         self._sample = _Sample(sample, np.random.default_rng(seed))
         self._keep = keep
         self._worst: list[Disagreement] = []
+        # How rare scores are is looked at again whenever there are a tenth more of them.
+        self._steps = tuple(histogram.steps() for histogram in self.histograms)
+        self._next = 0.0
 
-    @property
-    def n(self) -> int:
-        """Events counted."""
-        return self.histograms[0].n
 
     def update(
         self, live: Floats, shadow: Floats, event: Callable[[int], Mapping[str, Any]]
@@ -99,6 +99,7 @@ class Comparison:
             )
         if len(live) == 0:
             return self
+        self.n += len(live)
         for histogram, scores in zip(self.histograms, (live, shadow), strict=True):
             histogram.update(scores)
         if None not in self.thresholds:
@@ -128,6 +129,7 @@ class Comparison:
         """The events remembered, the largest disagreement first, judged by all scores so far."""
         if not self._worst:
             return []
+        self._steps = tuple(histogram.steps() for histogram in self.histograms)
         scores = np.array([one.scores for one in self._worst], np.float32)
         parts, decades = self._rarity(scores[:, 0], scores[:, 1])
         found = [
@@ -172,15 +174,18 @@ class Comparison:
 
     def _rarity(self, live: Floats, shadow: Floats) -> tuple[Doubles, Doubles]:
         """Parts [2, n] and how many decades they are apart [n]."""
-        pairs = zip(self.histograms, (live, shadow), strict=True)
-        parts = np.array([parts_from(histogram.steps(), scores) for histogram, scores in pairs])
+        pairs = zip(self._steps, (live, shadow), strict=True)
+        parts = np.array([parts_from(steps, scores) for steps, scores in pairs])
         return parts, np.abs(np.diff(np.log10(parts), axis=0)[0])
 
     def _remember(
         self, live: Floats, shadow: Floats, event: Callable[[int], Mapping[str, Any]]
     ) -> None:
+        if self.n >= self._next:
+            self._next = 1.1 * self.n
+            self._steps = tuple(histogram.steps() for histogram in self.histograms)
+            self._worst = self.disagreements()
         parts, decades = self._rarity(live, shadow)
-        self._worst = self.disagreements()
         least = self._worst[-1].decades if len(self._worst) == self._keep else 0.0
         new = np.flatnonzero(decades > least)
         self._worst += [

@@ -74,14 +74,15 @@ def parts_from(
 ) -> npt.NDArray[np.float64]:
     """The part of the weight with at least each score, float64 [n]: that in its bin and above it.
 
-    A NaN lies above all numbers, as it does for a threshold. Every score must have been counted,
-    so that no part is 0.
+    A NaN lies above all numbers, as it does for a threshold. At least the smallest part that a
+    score can have, 1 / n: of a score that is not among those counted, 0 would be too little.
     """
     above = np.append(np.cumsum(steps.sums[::-1])[::-1], 0.0) + steps.nan[1]
     at = np.where(
         np.isnan(scores), len(steps.edges), np.searchsorted(steps.edges, scores, side="left")
     )
-    parts: npt.NDArray[np.float64] = above[at] / above[0]
+    n = steps.counts.sum() + steps.nan[0]
+    parts: npt.NDArray[np.float64] = np.maximum(above[at] / above[0], 1 / n)
     return parts
 
 
