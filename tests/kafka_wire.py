@@ -357,9 +357,7 @@ class Wire:
                 (client, broker, partial(self._request, answers)),
                 (broker, client, partial(self._answer, answers)),
             ):
-                threading.Thread(
-                    target=self._pass, args=(start, stop, passed), daemon=True
-                ).start()
+                threading.Thread(target=self._pass, args=(start, stop, passed), daemon=True).start()
 
     def _pass(
         self, start: socket.socket, stop: socket.socket, passed: Callable[[bytes], bytes]

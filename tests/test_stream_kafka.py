@@ -18,11 +18,11 @@ pytest.importorskip("confluent_kafka", reason="needs the extra vaelocity[stream]
 import pyarrow as pa
 import pyarrow.parquet as pq
 from kafka_broker import (
-    D,
     NAMES,
     ROWS,
     SHORT,
     Broker,
+    D,
     command,
     ended,
     expected,

@@ -15,7 +15,7 @@ pytest.importorskip("pyarrow", reason="needs the extra vaelocity[stream]")
 pytest.importorskip("typer", reason="needs the extra vaelocity[cli]")
 pytest.importorskip("confluent_kafka", reason="needs the extra vaelocity[stream]")
 
-from kafka_broker import D, Broker, command, ended, expected, payloads, scores_in, started, wait_for
+from kafka_broker import Broker, D, command, ended, expected, payloads, scores_in, started, wait_for
 from kafka_wire import Wire
 
 

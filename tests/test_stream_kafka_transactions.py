@@ -18,12 +18,12 @@ pytest.importorskip("confluent_kafka", reason="needs the extra vaelocity[stream]
 
 import confluent_kafka as kafka
 from kafka_broker import (
-    D,
     NAMES,
     QUIET,
     ROWS,
     SHORT,
     Broker,
+    D,
     command,
     ended,
     expected,
@@ -149,9 +149,7 @@ def test_messages_that_were_read_before_a_rebalance_are_not_committed(
     written(sink, first, bundle)
     sink.flush([first.position])
     assert len(broker.ledger.log) == 1
-    other = kafka.Consumer(
-        {"bootstrap.servers": broker.address, "group.id": "g", **SHORT, **QUIET}
-    )
+    other = kafka.Consumer({"bootstrap.servers": broker.address, "group.id": "g", **SHORT, **QUIET})
     other.subscribe(["in"])
     deadline = time.monotonic() + 30
     while not other.assignment() and time.monotonic() < deadline:
@@ -177,7 +175,7 @@ def test_a_stream_whose_place_was_taken_commits_nothing(broker: Broker, bundle: 
     written(sink, first, bundle)
     wait_for(lambda: broker.ledger.pending() == 1)
     successor = open_sink(broker.url("out"), source, transactional=True)
-    with pytest.raises(StreamError, match="/out: send_offsets_to_transaction: .*epoch"):
+    with pytest.raises(StreamError, match=r"/out: send_offsets_to_transaction: .*epoch"):
         sink.flush([first.position])
     assert broker.ledger.log == []
     written(successor, first, bundle)

@@ -1,8 +1,8 @@
 """Two models on the same events: what each accepts, how their scores go together, and where not.
 
-    comparison = Comparison((live.threshold(), shadow.threshold()))
-    comparison.update(live.score(rows), shadow.score(rows), lambda i: {"event": int(event[i])})
-    comparison.summary()
+comparison = Comparison((live.threshold(), shadow.threshold()))
+comparison.update(live.score(rows), shadow.score(rows), lambda i: {"event": int(event[i])})
+comparison.summary()
 """
 
 from __future__ import annotations
@@ -80,7 +80,6 @@ class Comparison:
         # How rare scores are is looked at again whenever there are a tenth more of them.
         self._steps = tuple(histogram.steps() for histogram in self.histograms)
         self._next = 0.0
-
 
     def update(
         self, live: Floats, shadow: Floats, event: Callable[[int], Mapping[str, Any]]

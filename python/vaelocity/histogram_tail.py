@@ -69,9 +69,7 @@ def tail_of(steps: Steps, value: float, confidence: float) -> Tail:
     )
 
 
-def parts_from(
-    steps: Steps, scores: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float64]:
+def parts_from(steps: Steps, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """The part of the weight with at least each score, float64 [n]: that in its bin and above it.
 
     A NaN lies above all numbers, as it does for a threshold. At least the smallest part that a

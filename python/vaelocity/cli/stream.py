@@ -188,9 +188,7 @@ def stream(
         stack.enter_context(_drain_on_signal(pump))
         exchange_models(stack, pump, choice, beside, watch)
         pump.run()
-    report(
-        pump, title, choice.made(pump.scorer.scorer), recent, compared, sink, as_json=as_json
-    )
+    report(pump, title, choice.made(pump.scorer.scorer), recent, compared, sink, as_json=as_json)
 
 
 def _installed() -> None:

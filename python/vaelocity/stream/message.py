@@ -101,7 +101,9 @@ class Decoder:
     def _alike(self, buffer: pa.Buffer) -> pa.RecordBatch | None:
         """The only batch of a message with the schema of the one before; None for another."""
         size = self._head.size
-        if self._schema is None or not buffer.slice(0, size).equals(self._head):
+        if self._schema is None or buffer.size < size:
+            return None
+        if not buffer.slice(0, size).equals(self._head):
             return None
         reader = pa.BufferReader(buffer.slice(size))
         try:

@@ -165,9 +165,7 @@ class Recent:
         return np.concatenate(found) if found else None
 
 
-def _compared(
-    model: StreamScorer, scores: ScoreHistogram, inputs: DriftMonitor | None
-) -> Drift:
+def _compared(model: StreamScorer, scores: ScoreHistogram, inputs: DriftMonitor | None) -> Drift:
     psi = ks = None
     expected = model.expected.scores
     if expected is not None and scores.n > scores.n_nan and expected.n > expected.n_nan:

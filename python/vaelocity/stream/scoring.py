@@ -116,9 +116,7 @@ class StreamScorer:
 
     def __call__(self, batches: Sequence[pa.RecordBatch]) -> Scored:
         """Score neighbouring batches of one schema as one."""
-        scored = score_batches(
-            self.scorer, batches, threshold=self.threshold, columns=self.columns
-        )
+        scored = score_batches(self.scorer, batches, threshold=self.threshold, columns=self.columns)
         score = scored.column("score").to_numpy()
         flags = scored.column("flags").to_numpy()
         accepted = 0
