@@ -151,11 +151,11 @@ def as_columns(batch: pa.RecordBatch) -> pa.RecordBatch:
 @pytest.mark.parametrize("layout", ["rows", "columns"])
 def test_drift_of_a_stream_is_that_of_its_rows(watched: StreamScorer, layout: str) -> None:
     """Whatever the micro-batches; of the inputs every third row."""
-    sizes = [1, 100, 7, 2, 390, 1500]
+    sizes = [1, 100, 7, 2, 390, 1500, 2000]
     given = messages(sizes)
     if layout == "columns":
         given = [Message(as_columns(one.batch), one.arrived, one.where) for one in given]
-    recent = Recent(every=3)
+    recent = Recent(every=3, whole=0)
     assert recent.drift() is None
     pump = Pump(
         ListSource(given), ListSink(), watched, rows=400, latency=60, threads=2,
@@ -164,7 +164,7 @@ def test_drift_of_a_stream_is_that_of_its_rows(watched: StreamScorer, layout: st
     pump.run()
     found = recent.drift()
     assert found is not None
-    rows = features(batch_of(2000))
+    rows = features(batch_of(4000))
     monitor = DriftMonitor(watched.expected.rows).update(rows[::3])
     assert sorted(found.channels, key=lambda one: one.name) == monitor.channels(
         watched.scorer.feature_names
@@ -183,24 +183,38 @@ def test_what_is_older_than_the_window_is_forgotten(
     clock = SimpleNamespace(monotonic=lambda: now)
     monkeypatch.setattr("vaelocity.stream.recent.time", clock)
     recent = Recent(seconds=60, every=1)
-    for batch in (broken(batch_of(500)), batch_of(800)):
+    for batch in (broken(batch_of(1500)), batch_of(1500)):
         recent.update([batch], watched([batch]))
         now += 5
     found = recent.drift()
     assert found is not None
-    assert found.scores.n == found.rows == 1300
+    assert found.scores.n == found.rows == 3000
     assert {one.name for one in found.bad} == {"f2", "f4"}
     now = 1000.0 + 60 + 11
-    batch = batch_of(300)
+    batch = batch_of(2000)
     recent.update([batch], watched([batch]))
     found = recent.drift()
     assert found is not None
-    assert found.scores.n == found.rows == 300
+    assert found.scores.n == found.rows == 2000
+    assert len(found.channels) == D
     assert found.bad == []
-    for _ in range(1000):
+    for _ in range(100):
         now += 7
         recent.update([batch], watched([batch]))
         assert len(recent._parts) <= 8
+
+
+def test_of_a_fast_stream_few_inputs_and_of_few_events_nothing_is_said(
+    watched: StreamScorer,
+) -> None:
+    recent = Recent(every=10, whole=1500)
+    for first in range(0, 5000, 500):
+        batch = batch_of(500, first)
+        recent.update([batch], watched([batch]))
+        found = recent.drift()
+        assert found is not None
+        assert found.rows == min(first + 500, 1500) + max(0, first - 1000) // 10
+        assert (found.psi is None) == (found.channels == []) == (first + 500 < 1000)
 
 
 def test_a_new_model_begins_a_new_window(watched: StreamScorer) -> None:
@@ -221,7 +235,7 @@ def test_a_new_model_begins_a_new_window(watched: StreamScorer) -> None:
 def test_prometheus_is_told_of_drift(watched: StreamScorer) -> None:
     pytest.importorskip("prometheus_client", reason="needs the extra vaelocity[stream]")
     recent = Recent(every=1)
-    batch = broken(batch_of(1000))
+    batch = broken(batch_of(2000))
     recent.update([batch], watched([batch]))
     port, stop = serve_metrics(StreamStats(), lambda: "x", "127.0.0.1", 0, recent)
     try:

@@ -133,7 +133,7 @@ def stream(
         int,
         typer.Option(
             "--drift-every", metavar="N", min=1, rich_help_panel=_WATCH,
-            help="Look at the inputs of every N-th event for drift.",
+            help="Of a fast stream, look at the inputs of every N-th event for drift.",
         ),
     ] = 64,
     live: Annotated[

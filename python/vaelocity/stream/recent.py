@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ __all__ = ["Drift", "Recent"]
 
 # The window moves on by such a part of it.
 _PARTS = 6
+# With fewer events the PSI of no change at all would be 0.03 and more: 31 bins / 1000.
+_LEAST = 1000
 # Nobody looks more often, and every look takes some milliseconds of the interpreter's time.
 _LOOK_SECONDS = 1.0
 
@@ -32,10 +34,10 @@ class Drift:
 
     scores     of the window, counted
     psi, ks    of the scores against the held-out ones; None where the file has none of this kind,
-               or none was seen
+               or fewer than a thousand were seen
     channels   the inputs against the training rows, the worst first; empty where the file does not
-               say how these were distributed
-    rows       input rows that the channels were counted from
+               say how these were distributed, or of fewer than a thousand rows
+    rows       that the inputs were counted of
     """
 
     scores: ScoreHistogram
@@ -75,8 +77,18 @@ class _Part:
     def __init__(self, model: StreamScorer, now: float) -> None:
         rows = model.expected.rows
         self.began = now
-        self.scores = ScoreHistogram()
+        self.scores = ScoreHistogram(model.scorer.kind, model.scorer.identity)
         self.inputs = None if rows is None else DriftMonitor(rows)
+
+    def copy(self, model: StreamScorer) -> _Part:
+        """model: the same."""
+        return _Part(model, self.began).merge(self)
+
+    def merge(self, other: _Part) -> Self:
+        self.scores.merge(other.scores)
+        if self.inputs is not None and other.inputs is not None:
+            self.inputs.merge(other.inputs)
+        return self
 
 
 class Recent:
@@ -85,17 +97,18 @@ class Recent:
     One thread updates, any may look. A new model begins a new window: its scores are others, and
     so may be what its file expects.
 
-    every    of the rows, each `every`-th is taken for the inputs: binning 59 features takes longer
-             than scoring them
+    every    of the rows, each `every`-th is taken for the inputs, since binning 59 features takes
+             longer than scoring them; but
+    whole    so many rows of each part are taken all, for streams that are slow
     """
 
-    def __init__(self, seconds: float = 600.0, every: int = 64) -> None:
-        """Raises ValueError for a number that is not positive."""
+    def __init__(self, seconds: float = 600.0, every: int = 64, whole: int = 20_000) -> None:
+        """Raises ValueError for `seconds` or `every` that is not positive."""
         if not seconds > 0:
             raise ValueError(f"seconds: expected a positive number, got {seconds!r}")
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
             raise ValueError(f"every: expected a positive int, got {every!r}")
-        self._seconds, self._every = seconds, every
+        self._seconds, self._every, self._whole = seconds, every, whole
         self._lock = threading.Lock()
         self._parts: deque[_Part] = deque()
         self._model: StreamScorer | None = None
@@ -104,12 +117,13 @@ class Recent:
 
     def update(self, batches: Sequence[pa.RecordBatch], scored: Scored) -> None:
         """Count a micro-batch."""
-        taken = self._sampled(batches, scored.model)
         with self._lock:
             part = self._part(scored.model, time.monotonic())
             part.scores.update(scored.scores)
-            if part.inputs is not None and taken is not None:
-                part.inputs.update(taken)
+            if part.inputs is not None:
+                every = 1 if part.inputs.n < self._whole else self._every
+                for rows in self._sampled(batches, scored.model.scorer.feature_names, every):
+                    part.inputs.update(rows)
 
     def look(self) -> Drift | None:
         """The window as it is; None before the first event. Not older than a second."""
@@ -125,13 +139,12 @@ class Recent:
             model = self._model
             if model is None:
                 return None
-            scores = ScoreHistogram(model.scorer.kind, model.scorer.identity)
-            inputs = None if model.expected.rows is None else DriftMonitor(model.expected.rows)
-            for part in self._parts:
-                scores.merge(part.scores)
-                if inputs is not None and part.inputs is not None:
-                    inputs.merge(part.inputs)
-        found = _compared(model, scores, inputs)
+            # Only the last part still changes.
+            parts = [*self._parts][:-1]
+            whole = self._parts[-1].copy(model)
+        for part in parts:
+            whole.merge(part)
+        found = _compared(model, whole)
         self._looked = (time.monotonic(), found)
         return found
 
@@ -147,33 +160,28 @@ class Recent:
         return self._parts[-1]
 
     def _sampled(
-        self, batches: Sequence[pa.RecordBatch], model: StreamScorer
-    ) -> npt.NDArray[np.float32] | None:
+        self, batches: Sequence[pa.RecordBatch], names: Sequence[str], every: int
+    ) -> Iterator[npt.NDArray[np.float32]]:
         """Every `every`-th row of the stream, float32 [n, d]."""
-        if model.expected.rows is None:
-            return None
-        found = []
         for batch in batches:
+            some = slice(self._skip, None, every)
             if batch.num_rows > self._skip:
-                layout = _rows.layout_of(batch, model.scorer.feature_names)
-                some = slice(self._skip, None, self._every)
+                layout = _rows.layout_of(batch, names)
                 if isinstance(layout, list):
-                    found.append(np.stack([column[some] for column in layout], axis=1))
+                    yield np.stack([column[some] for column in layout], axis=1)
                 else:
-                    found.append(layout[some])
-            self._skip = (self._skip - batch.num_rows) % self._every
-        return np.concatenate(found) if found else None
+                    yield layout[some]
+            self._skip = (self._skip - batch.num_rows) % every
 
 
-def _compared(model: StreamScorer, scores: ScoreHistogram, inputs: DriftMonitor | None) -> Drift:
+def _compared(model: StreamScorer, whole: _Part) -> Drift:
+    expected, scores, inputs = model.expected.scores, whole.scores, whole.inputs
     psi = ks = None
-    expected = model.expected.scores
-    if expected is not None and scores.n > scores.n_nan and expected.n > expected.n_nan:
+    if expected is not None and scores.n - scores.n_nan >= _LEAST and expected.n > expected.n_nan:
         psi, ks = score_drift(expected, scores)
     channels: list[Channel] = []
-    rows = 0
-    if inputs is not None and inputs.n:
-        rows = inputs.n
+    rows = 0 if inputs is None else inputs.n
+    if inputs is not None and rows >= _LEAST:
         channels = inputs.channels(model.scorer.feature_names)
         channels.sort(key=lambda one: (one.state == "ok", -np.nan_to_num(one.psi, nan=np.inf)))
     return Drift(scores, psi, ks, channels, rows)
