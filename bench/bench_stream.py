@@ -3,8 +3,9 @@
     python bench/bench_stream.py [--quick] [--output FOLDER] [--cpu N]
 
 From Arrow IPC files to a null sink, interleaved with the scorer alone, on one processor; through
-ZeroMQ and Kafka on loopback, fed by another process. Writes stream.json and stream.md to
-bench/results/<machine>/ (or FOLDER; --quick writes nothing without one) and prints the page.
+ZeroMQ and Kafka on loopback, fed by another process; through Ray Data, where Ray is installed.
+Writes stream.json and stream.md to bench/results/<machine>/ (or FOLDER; --quick writes nothing
+without one) and prints the page.
 """
 
 from __future__ import annotations
@@ -24,26 +25,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from stream_ray import ray_cases
+from stream_zmq import frame, zmq_cases
 
 from vaelocity.benchmark import machine
 from vaelocity.benchmark.networks import build, jet_rows
 from vaelocity.benchmark.timing import Contender, interleave, median, speedup
 
-PACKAGES = ("vaelocity", "numpy", "pyarrow", "pyzmq", "confluent-kafka")
+PACKAGES = ("vaelocity", "numpy", "pyarrow", "pyzmq", "confluent-kafka", "ray")
 BLOCK = 65536
 FRAME = 512
 WANTED_RATIO = 0.8
-WANTED_ZMQ = 5e6
-
-_FEED = """
-import sys, time
-from vaelocity.stream import open_sink
-raw = open(sys.argv[2], "rb").read()
-sink = open_sink(sys.argv[1], None)
-for _ in range(int(sys.argv[3])):
-    sink._send(raw)
-sink.close(complete=True)
-"""
 
 _BROKER = """
 import sys
@@ -72,8 +64,11 @@ def main() -> None:
         os.sched_setaffinity(0, {cpu})
         cases = _files(network, folder, options.quick)
         os.sched_setaffinity(0, allowed)
-        cases.append(_zmq(network, folder, options.quick))
+        # Of the second network the scorer takes little: what is left is the stream's own.
+        for one in (network, build(59, (16,), 4, folder)):
+            cases += zmq_cases(one, folder, options.quick)
         cases.append(_kafka(network, folder, options.quick))
+        cases += ray_cases(network, folder, options.quick)
     results = {
         "schema": 1,
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
@@ -161,57 +156,15 @@ def _files(network: Any, folder: Path, quick: bool) -> list[dict[str, Any]]:
     return found
 
 
-def _frame(scorer: Any, folder: Path) -> Path:
-    """A message of FRAME events."""
-    from vaelocity.stream.message import encode
-
-    rows = jet_rows(FRAME, scorer.n_features)
-    lists = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), scorer.n_features)
-    path = folder / "frame"
-    path.write_bytes(encode(pa.record_batch({"features": lists})).to_pybytes())
-    return path
-
-
-def _zmq(network: Any, folder: Path, quick: bool) -> dict[str, Any]:
-    """PUSH in another process, PULL and score here."""
-    import vaelocity
-    from vaelocity.stream import open_source
-
-    scorer = vaelocity.load(network.path)
-    count, rounds = (2000, 1) if quick else (20_000, 5)
-    rates, latencies = [], []
-    for i in range(rounds):
-        address = f"zmq+ipc://{folder}/{i}"
-        source = open_source(f"{address}?bind=1", scorer.feature_names)
-        feed = [sys.executable, "-c", _FEED, f"{address}?end=1", str(_frame(scorer, folder))]
-        with subprocess.Popen([*feed, str(count)]):
-            while not (first := source.poll(1)):
-                pass
-            begin = time.perf_counter()
-            stats = _pumped(scorer, source)
-            rates.append(stats.events / (time.perf_counter() - begin))
-        assert stats.events == (count - len(first)) * FRAME
-        latencies.append({k: stats.latency.quantile(q) for k, q in (("p50", 0.5), ("p99", 0.99))})
-    return {
-        "title": f"ZeroMQ PUSH/PULL to null:, messages of {FRAME} events",
-        "events": count * FRAME,
-        "events_per_second": median(rates).value,
-        "ratio": None,
-        "wanted": f">= {WANTED_ZMQ / 1e6:g} M events/s",
-        "met": median(rates).value >= WANTED_ZMQ,
-        "note": f"sender in another process; p99 {1e3 * latencies[-1]['p99']:.1f} ms",
-    }
-
-
 def _kafka(network: Any, folder: Path, quick: bool) -> dict[str, Any]:
     """librdkafka's mock broker in another process. It keeps 5 MiB a partition: a short run."""
     import vaelocity
     from vaelocity.stream import open_source
 
     scorer = vaelocity.load(network.path)
-    frame = _frame(scorer, folder)
-    count = 4 * (3 * 2**20 // frame.stat().st_size)
-    command = [sys.executable, "-c", _BROKER, str(frame), str(count)]
+    path = frame(scorer, folder, FRAME)
+    count = 4 * (3 * 2**20 // path.stat().st_size)
+    command = [sys.executable, "-c", _BROKER, str(path), str(count)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as host:

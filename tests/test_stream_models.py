@@ -288,7 +288,7 @@ def test_the_command_compares_with_a_shadow(
     out = " ".join(capfd.readouterr().out.split())
     assert "The shadow beside the live model" in out
     assert f"only shadow {(~a & b).sum():,} (" in out
-    assert "where they disagree most" in out
+    assert "Where they disagree most" in out
     assert "score drift PSI" in out
     assert main([*args, "--json", "--shadow-threshold", "1e30"]) == 0
     assert json.loads(capfd.readouterr().out)["shadow"]["decisions"]["shadow"]["events"] == 0

@@ -18,7 +18,7 @@ from vaelocity.stream.stats import wilson
 from vaelocity.threshold import Threshold
 from vaelocity.units import format_rate
 
-__all__ = ["LiveView", "accepted_text", "drift_rows", "latency_text"]
+__all__ = ["LiveView", "accepted_text", "drift_rows", "latency_text", "part_text"]
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _WIDTH = 48
@@ -131,16 +131,17 @@ def accepted_text(stats: StreamStats, made: Threshold | None) -> str:
     part = stats.accepted / stats.events if stats.events else 0.0
     low, high = wilson(stats.accepted, stats.events)
     if made is None:
-        return f"{stats.accepted:,} ({_part(part)}, 95 % interval {_part(low)} to {_part(high)})"
+        edges = f"{part_text(low)} to {part_text(high)}"
+        return f"{stats.accepted:,} ({part_text(part)}, 95 % interval {edges})"
     hz = made.input_rate
     of = "" if hz is None else f" of {format_rate(hz)}"
     return (
-        f"{stats.accepted:,} ({_part(part, hz)}{of}, 95 % interval {_part(low, hz)} to "
-        f"{_part(high, hz)}; {made.name} was made for {_part(made.fpr, hz)})"
+        f"{stats.accepted:,} ({part_text(part, hz)}{of}, 95 % interval {part_text(low, hz)} to "
+        f"{part_text(high, hz)}; {made.name} was made for {part_text(made.fpr, hz)})"
     )
 
 
-def _part(part: float, hz: float | None = None) -> str:
+def part_text(part: float, hz: float | None = None) -> str:
     return f"{100 * part:.3g} %" if hz is None else format_rate(part * hz, 3)
 
 

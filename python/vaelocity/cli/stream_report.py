@@ -40,7 +40,7 @@ def report(
     out.print(console.facts(_facts(pump, made, recent), title))
     found = None if compared is None else compared.summary()
     if found is not None:
-        _print_comparison(out, found)
+        _print_comparison(out, found, None if made is None else made.input_rate)
 
 
 def _as_json(pump: Pump, recent: Recent, compared: ShadowWatch | None) -> dict[str, Any]:
@@ -75,14 +75,14 @@ def _facts(pump: Pump, made: Threshold | None, recent: Recent) -> list[tuple[str
     ]
 
 
-def _print_comparison(out: Console, found: dict[str, Any]) -> None:
-    """The summary of a ShadowWatch, in words."""
+def _print_comparison(out: Console, found: dict[str, Any], hz: float | None) -> None:
+    """The summary of a ShadowWatch, in words. hz: of all events, where the threshold knows it."""
     live, shadow = found["live"], found["shadow"]
     rows = [
         ("events", f"{found['events']:,} scored by both, {found['missed']:,} not by the shadow"),
         ("live", _model(live)),
         ("shadow", _model(shadow)),
-        *_decisions(found),
+        *_decisions(found, hz),
         (
             "correlation",
             f"{_digits(found['correlation'])} of the logarithms of the scores, "
@@ -94,10 +94,13 @@ def _print_comparison(out: Console, found: dict[str, Any]) -> None:
     out.print(console.facts(rows, "The shadow beside the live model"))
     if found["earlier"]:
         out.print(f"{len(found['earlier'])} earlier comparison(s): --json, or the log, has them")
-    for table in (_quantiles(found["quantiles"]), _disagreements(found["disagreements"])):
-        if table is not None:
-            out.print()
-            out.print(table)
+    if found["quantiles"]:
+        out.print()
+        out.print(_quantiles(found["quantiles"]))
+    if found["disagreements"]:
+        out.print()
+        out.print("Where they disagree most; in brackets the part of the events with such a score:")
+        out.print(_disagreements(found["disagreements"]))
 
 
 def _model(one: dict[str, Any]) -> str:
@@ -106,21 +109,20 @@ def _model(one: dict[str, Any]) -> str:
     return f"model {one['fingerprint']:.12}, {one['kind']}, {decides}"
 
 
-def _decisions(found: dict[str, Any]) -> list[tuple[str, str]]:
+def _decisions(found: dict[str, Any], hz: float | None) -> list[tuple[str, str]]:
     if found["decisions"] is None:
         return [("accepted", "not compared: not both have a threshold")]
     names = {
         "live": "live accepts", "shadow": "shadow accepts", "both": "both",
         "only_live": "only live", "only_shadow": "only shadow", "neither": "neither",
     }  # fmt: skip
+    from vaelocity.cli.live import part_text
+
     rows = []
     for key, name in names.items():
         share = found["decisions"][key]
-        low, high = (100 * edge for edge in share["interval"])
-        part = 100 * share["fraction"]
-        rows.append(
-            (name, f"{share['events']:,} ({part:.4g} %, 95 % interval {low:.4g} to {high:.4g} %)")
-        )
+        part, low, high = (part_text(x, hz) for x in (share["fraction"], *share["interval"]))
+        rows.append((name, f"{share['events']:,} ({part}, 95 % interval {low} to {high})"))
     return rows
 
 
@@ -128,10 +130,8 @@ def _digits(value: float | None) -> str:
     return "?" if value is None else f"{value:.4f}"
 
 
-def _quantiles(found: list[dict[str, float]]) -> Table | None:
-    if not found:
-        return None
-    table = Table(box=None, pad_edge=False, title="scores", title_justify="left")
+def _quantiles(found: list[dict[str, float]]) -> Table:
+    table = Table(box=None, pad_edge=False)
     for column in ("quantile", "live", "shadow"):
         table.add_column(column, justify="right")
     for one in found:
@@ -139,12 +139,8 @@ def _quantiles(found: list[dict[str, float]]) -> Table | None:
     return table
 
 
-def _disagreements(found: list[dict[str, Any]]) -> Table | None:
-    """Parts: of the events that have at least such a score."""
-    if not found:
-        return None
-    table = Table(box=None, pad_edge=False, title_justify="left")
-    table.title = "where they disagree most (in brackets: part of the events with such a score)"
+def _disagreements(found: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False)
     names = list(found[0]["event"])
     for name in names:
         table.add_column(name, overflow="fold")
