@@ -19,10 +19,11 @@ from vaelocity.working_points import store_thresholds
 WINDOW = 12
 FPR = 0.02
 
+# An office through the seasons, a database server, and another one; times what was asked for.
 DRIFTING = {
-    "realKnownCause/ambient_temperature_system_failure.csv": "an office through the seasons",
-    "realAWSCloudwatch/rds_cpu_utilization_e47b3b.csv": "a database server",
-    "realAWSCloudwatch/rds_cpu_utilization_cc0c53.csv": "another one",
+    "realKnownCause/ambient_temperature_system_failure.csv": 2,
+    "realAWSCloudwatch/rds_cpu_utilization_e47b3b.csv": 2,
+    "realAWSCloudwatch/rds_cpu_utilization_cc0c53.csv": 3,
 }
 
 
@@ -40,9 +41,9 @@ def stream(data_dir: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     return view(values, WINDOW).copy(), view(anomalous, WINDOW).any(axis=1)
 
 
-@pytest.mark.parametrize("name", DRIFTING)
-def test_the_rate_stays_within_four_times_what_was_asked_where_a_frozen_model_drifts_away(
-    name: str, data_dir: Path, tmp_path: Path
+@pytest.mark.parametrize(("name", "bound"), DRIFTING.items())
+def test_the_rate_stays_near_what_was_asked_where_a_frozen_model_drifts_away(
+    name: str, bound: float, data_dir: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("torch", reason="needs the extra vaelocity[train]")
     from vaelocity import models
@@ -71,10 +72,10 @@ def test_the_rate_stays_within_four_times_what_was_asked_where_a_frozen_model_dr
     )
     frozen = scorer.predict(later, threshold).mean()
     assert frozen > 5 * FPR, "the frozen model's rate is more than five times what was asked"
-    # Measured: 0.034, 0.027 and 0.053 (a stream that jumps, where following is late).
-    assert accepted.mean() < 4 * FPR
-    assert accepted.mean() < frozen / 3
-    assert accepted.mean() > FPR / 3
+    # Measured: 1.4, 1.0 and 2.4 times what was asked; the last one jumps, and following is late.
+    assert accepted.mean() < bound * FPR
+    assert accepted.mean() < frozen / 5
+    assert accepted.mean() > FPR / 2
     assert follower.threshold.fpr == FPR
     assert follower.threshold.name == "watch"
 
@@ -218,10 +219,37 @@ def test_anomalies_do_not_teach_the_scaler(path: Path) -> None:
 
 def test_too_little_remembered_leaves_the_threshold(path: Path) -> None:
     scorer = vaelocity.load(path)
-    whole = Follower.load(path, half_life=20)
-    follower = Follower(scorer, scorer.thresholds["t"], 20, whole.scaler)
-    follower.predict(rows_of(100, 3))
+    scaler = Follower.load(path, half_life=20).scaler
+    follower = Follower(scorer, scorer.thresholds["t"], 20, scaler)
+    _, accepted = follower.predict(0.5 * rows_of(10, 3))
+    assert not accepted.any()
     assert follower.threshold == scorer.thresholds["t"]
+
+
+def test_too_many_accepted_raise_the_threshold_above_all_that_is_remembered(path: Path) -> None:
+    scorer = vaelocity.load(path)
+    scaler = Follower.load(path, half_life=20).scaler
+    follower = Follower(scorer, scorer.thresholds["t"], 20, scaler)
+    scores, accepted = follower.predict(rows_of(10, 3, 50.0))
+    assert accepted.all()
+    assert follower.wanted == 0
+    assert follower.threshold.value >= scores.max()
+    assert follower.threshold.fpr == 0.05
+    assert not follower.predict(rows_of(10, 3, 50.0))[1].any()
+
+
+@pytest.mark.parametrize("growth", [1.0005, 1.002, 0.9999])
+def test_the_long_run_rate_is_held_whatever_the_scores_do(path: Path, growth: float) -> None:
+    """Rows that grow for ever: the histogram alone would be late for ever."""
+    follower = Follower.load(path, half_life=400)
+    # The scaler would take the growth away: here the threshold is on its own.
+    follower.scaler.update = lambda rows: None  # type: ignore[method-assign]
+    rng = np.random.default_rng(0)
+    accepted = []
+    for i in range(300):
+        rows = rng.normal(size=(50, 5)) * growth ** (50 * i)
+        accepted.append(follower.predict(rows.astype(np.float32))[1])
+    assert np.mean(accepted[40:]) == pytest.approx(0.05, rel=0.1)
 
 
 def test_a_threshold_of_another_model_is_refused(

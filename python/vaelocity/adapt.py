@@ -26,6 +26,9 @@ from vaelocity.threshold import Threshold, threshold_for
 
 __all__ = ["DecayingScaler", "Follower"]
 
+# Twice the rate for as long as the half-life takes away half of the rate that is wanted.
+_FEEDBACK = 0.5
+
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
@@ -98,11 +101,19 @@ class Follower:
 
     Every batch is decided upon with what was learned before it, then learned from: the scaler
     learns the events that were not accepted, so that an anomaly does not teach it; the histogram
-    counts every score, and from it the threshold is found again for the rate that was asked for.
-    Where too few events are remembered for that, the threshold stays.
+    counts every score, and from it the threshold is found again.
 
-    threshold   of now
+    It is found for the part `wanted` of the remembered scores, which follows what was accepted: an
+    event accepted beyond the rate asked for lowers it by 1 / (2 half_life), and so in the long run
+    the rate is held whatever the scores do: adaptive conformal inference [1]. Where less than one
+    remembered event may lie above, the threshold stays, or rises to the largest score remembered if
+    too many were accepted of late.
+
+    threshold   of now; its `fpr` is what was asked for
+    wanted      part of the remembered scores above it
     scaler      of now
+
+    [1] I. Gibbs, E. Candes, Advances in Neural Information Processing Systems 34 (2021) 1660.
     """
 
     def __init__(
@@ -129,6 +140,7 @@ class Follower:
         scorer.threshold(threshold)
         self.scorer, self.threshold, self.scaler = scorer, threshold, scaler
         self.half_life = _checked_half_life(half_life)
+        self.wanted = threshold.fpr
         self.histogram = ScoreHistogram(scorer.kind, scorer.identity)
         if histogram is not None:
             self.histogram.merge(histogram)
@@ -159,6 +171,8 @@ class Follower:
         decay = float(2.0 ** (-1.0 / self.half_life))
         self.histogram.decay(decay ** len(scores))
         self.histogram.update(scores, _weights(decay, len(scores)))
+        excess = np.count_nonzero(accepted) - len(scores) * self.threshold.fpr
+        self.wanted = min(max(self.wanted - _FEEDBACK / self.half_life * excess, 0.0), 1.0)
         self.threshold = self._found_again()
         return scores, accepted
 
@@ -167,15 +181,27 @@ class Follower:
         try:
             found = threshold_for(
                 histogram=self.histogram,
-                fpr=now.fpr,
+                fpr=self.wanted,
                 input_rate=now.input_rate,
                 name=now.name,
                 confidence=now.confidence,
+                least_above=1,
                 not_finite="count",
             )
         except ValueError:  # too few events remembered, or more without a score than are wanted
-            return now
-        return replace(found, model=now.model)
+            return self._raised() if self.wanted < now.fpr else now
+        return replace(found, fpr=now.fpr, model=now.model)
+
+    def _raised(self) -> Threshold:
+        """Above all scores that are remembered."""
+        edges = self.histogram.steps().edges
+        if len(edges) == 0 or not edges[-1] > self.threshold.value:
+            return self.threshold
+        tail = self.histogram.tail(float(edges[-1]), self.threshold.confidence)
+        return replace(
+            self.threshold, value=tail.value, achieved=tail.fraction, interval=tail.interval,
+            n=self.histogram.n, ties=0,
+        )  # fmt: skip
 
 
 def _weights(decay: float, n: int) -> Doubles:
