@@ -12,10 +12,17 @@ import pyarrow as pa
 from vaelocity.stream.message import Message
 
 D = 7
+NAMES = [f"f{j}" for j in range(D)]
 
 
 def rows_of(n: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(n, D)).astype(np.float32)
+
+
+def table_of(rows: np.ndarray, kind: Any = np.float32) -> pa.Table:
+    """Rows with a column for every feature, and events numbered from 2^53 on."""
+    columns = {name: rows[:, j].astype(kind) for j, name in enumerate(NAMES)}
+    return pa.table({"event": np.arange(2**53, 2**53 + len(rows)), **columns})
 
 
 def batch_of(n: int, first: int = 0, **more: object) -> pa.RecordBatch:

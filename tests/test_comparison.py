@@ -125,6 +125,7 @@ def test_what_cannot_be_said_is_none_and_all_of_it_is_json() -> None:
     one = Comparison((1.0, 1.0)).update(nothing, np.float32([0, 1, 2]), lambda i: {"i": i})
     json.dumps(one.summary(), allow_nan=False)
     assert one.summary()["disagreements"][0]["scores"][0] is None
+    assert Comparison((1.0, 1.0)).update(nothing[:0], nothing[:0], dict).decisions() is None
     with pytest.raises(ValueError, match=r"expected one shape \(n,\), got \(3,\) and \(2,\)"):
         one.update(nothing, nothing[:2], lambda i: {})
 

@@ -1,4 +1,4 @@
-"""Sources and sinks: files, pipes and ZeroMQ, and `vaelocity stream` between them."""
+"""Sources and sinks: files and pipes, and `vaelocity stream` between them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -23,25 +22,15 @@ pytest.importorskip("pyarrow", reason="needs the extra vaelocity[stream]")
 pytest.importorskip("typer", reason="needs the extra vaelocity[cli]")
 import pyarrow as pa
 import pyarrow.parquet as pq
+from stream_ends import NAMES, D, rows_of, table_of
 
 import vaelocity
 from vaelocity.cli import main
 from vaelocity.data import DataError
-from vaelocity.stream import Pump, Rejects, StreamError, StreamScorer, open_sink, open_source
+from vaelocity.stream import StreamError, open_sink, open_source
 from vaelocity.stream.pipe import PipeSink, PipeSource
 
-D = 7
-NAMES = [f"f{j}" for j in range(D)]
 COMMAND = [sys.executable, "-m", "vaelocity.cli"]
-
-
-def rows_of(n: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=(n, D)).astype(np.float32)
-
-
-def table_of(rows: np.ndarray, kind: Any = np.float32) -> pa.Table:
-    columns = {name: rows[:, j].astype(kind) for j, name in enumerate(NAMES)}
-    return pa.table({"event": np.arange(2**53, 2**53 + len(rows)), **columns})
 
 
 @pytest.fixture
@@ -225,68 +214,6 @@ def test_a_pipe_carries_the_model_with_every_batch(scorer: vaelocity.Scorer) -> 
                 _, metadata = stream.read_next_batch_with_custom_metadata()
                 models.append(metadata[b"vaelocity.fingerprint"].decode())
     assert models == [scorer.fingerprint, "another"]
-
-
-# ZeroMQ
-
-
-@pytest.fixture
-def zmq() -> Any:
-    return pytest.importorskip("zmq", reason="needs the extra vaelocity[stream]")
-
-
-def test_zeromq_there_and_back(zmq: Any, scorer: vaelocity.Scorer, tmp_path: Path) -> None:
-    """PUSH -> stream -> PULL over loopback, with a small high-water mark and a slow consumer."""
-    batches = table_of(rows_of(4000)).to_batches(max_chunksize=100)
-    inlet = open_source(f"zmq+ipc://{tmp_path}/in?bind=1&hwm=2", NAMES)
-    outlet = open_source(f"zmq+ipc://{tmp_path}/out?bind=1&hwm=2", NAMES)
-    feed = open_sink(f"zmq+ipc://{tmp_path}/in?hwm=2&end=1", inlet)
-    sink = open_sink(f"zmq+ipc://{tmp_path}/out?hwm=2&end=1", inlet)
-    model = StreamScorer(scorer, columns=["event"])
-    pump = Pump(inlet, sink, model, rows=300, threads=2, rejects=Rejects(tmp_path / "rejects"))
-
-    def feeding() -> None:
-        for batch in batches:
-            feed.write(batch)
-        feed.close(complete=True)
-
-    threads = [threading.Thread(target=feeding), threading.Thread(target=pump.run)]
-    for thread in threads:
-        thread.start()
-    received: list[Any] = []
-    while (some := outlet.poll(0.1)) is not None:
-        received += [message.batch for message in some]
-        time.sleep(0.01)
-    for thread in threads:
-        thread.join(10)
-    outlet.close()
-    table = pa.Table.from_batches(received)
-    assert table.column("event").to_pylist() == list(range(2**53, 2**53 + 4000))
-    np.testing.assert_array_equal(table.column("score").to_numpy(), scorer.score(rows_of(4000)))
-    assert not (tmp_path / "rejects").exists()
-
-
-def test_zeromq_over_tcp_and_what_is_no_arrow(zmq: Any, tmp_path: Path) -> None:
-    from vaelocity.stream.zeromq import ZmqSource
-
-    source = ZmqSource(urlsplit("zmq://127.0.0.1:0?bind=1"))
-    push = zmq.Context.instance().socket(zmq.PUSH)
-    push.connect(source.endpoint)
-    push.send(b"hello")
-    found: list[Any] = []
-    while not found:
-        found += source.poll(1) or []
-    (message,) = found
-    assert message.batch is None
-    assert message.raw == b"hello"
-    source.stop()
-    assert source.poll(1) is None
-    source.close()
-    push.close(linger=0)
-    with pytest.raises(ValueError, match="unknown option 'hmw'"):
-        open_source("zmq://127.0.0.1:0?hmw=3", NAMES)
-    with pytest.raises(StreamError, match=r"zmq://nowhere\.invalid\.\.:x"):
-        open_source("zmq://nowhere.invalid..:x", NAMES)
 
 
 # the command

@@ -45,7 +45,8 @@ class Disagreement:
 
 
 class Comparison:
-    """Counts events that a live model and its shadow have both scored. Memory is bounded.
+    """Counts events that a live model and its shadow have both scored. Memory is bounded. One thread
+    updates; any may ask for `n` and `decisions`.
 
     Scores of two models have no common scale, so two things are compared that need none: decisions
     at each one's threshold, and how rare a score is among the scores of its own model.
@@ -98,7 +99,6 @@ class Comparison:
             )
         if len(live) == 0:
             return self
-        self.n += len(live)
         for histogram, scores in zip(self.histograms, (live, shadow), strict=True):
             histogram.update(scores)
         if None not in self.thresholds:
@@ -106,13 +106,14 @@ class Comparison:
             self._overlap.update([~(scores <= np.float32(cut)) for scores, cut in pairs])
         self._moments.update(live, shadow)
         self._sample.update(live, shadow)
+        self.n += len(live)
         self._remember(live, shadow, event)
         return self
 
     def decisions(self) -> dict[str, Share] | None:
         """Events that both accept, only one, and neither, with Clopper-Pearson intervals; None
         without two thresholds, or without events."""
-        if None in self.thresholds or self.n == 0:
+        if None in self.thresholds or self._overlap.n == 0:
             return None
         live, shadow = (self._overlap.accepted(name) for name in _NAMES)
         return {

@@ -114,10 +114,10 @@ def _agreement(shadow: ShadowWatch) -> str:
     comparison = shadow.comparison
     decisions = None if comparison is None else comparison.decisions()
     if comparison is None or decisions is None:
-        return "no threshold in both models to compare decisions" if comparison else "no events yet"
-    same = decisions["both"].events + decisions["neither"].events
+        return "no decisions to compare" if comparison and comparison.n else "no events yet"
+    same = decisions["both"].fraction + decisions["neither"].fraction
     return (
-        f"decides the same for {100 * same / comparison.n:.4g} %: "
+        f"decides the same for {100 * same:.4g} %: "
         f"{decisions['only_live'].events:,} only live, "
         f"{decisions['only_shadow'].events:,} only shadow"
     )
