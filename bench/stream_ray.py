@@ -64,7 +64,7 @@ def ray_cases(network: Any, folder: Path, quick: bool) -> list[dict[str, Any]]:
     """One line for each number of actors."""
     if importlib.util.find_spec("ray") is None:
         return []
-    blocks, rounds = (8, 1) if quick else (64, 5)
+    blocks, rounds = (8, 1) if quick else (64, 3)
     rows = jet_rows(BLOCK, network.n_features)
     lists = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
     (folder / "ray").mkdir()

@@ -55,7 +55,7 @@ def frame(scorer: Any, folder: Path, rows: int) -> Path:
 
 def _cases(scorer: Any, network: str, folder: Path, rows: int, quick: bool) -> list[dict[str, Any]]:
     threads = len(os.sched_getaffinity(0))
-    count, rounds = ((1 << 20) // rows, 1) if quick else ((1 << 23) // rows, 5)
+    count, rounds = ((1 << 20) // rows, 1) if quick else ((1 << 22) // rows, 5)
     ways: dict[str, Callable[[Any], int]] = {
         "scored": lambda source: _scored(scorer, source, threads),
         "dropped": _dropped,
@@ -84,7 +84,7 @@ def _cases(scorer: Any, network: str, folder: Path, rows: int, quick: bool) -> l
             f"the scorer alone with as many threads: {rates['alone'] / 1e6:.2f} M events/s",
         },
         {
-            "title": f"ZeroMQ PUSH/PULL, received and dropped, {of}",
+            "title": f"ZeroMQ PUSH/PULL, received and dropped, beside {network}, {of}",
             "events": count * rows,
             "events_per_second": rates["dropped"],
             "ratio": None,

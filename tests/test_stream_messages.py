@@ -18,7 +18,8 @@ from vaelocity.stream.message import Decoder, Message, decode, encode
 
 def gathered(given: Sequence[Message], rows: int, latency: float, at_once: int = 1) -> list[int]:
     source = ListSource(given, at_once=at_once)
-    return [micro.rows for micro in gather(source, rows, latency, lambda batch: "")]
+    micros = gather(source, rows, latency, lambda batch: "")
+    return [sum(batch.num_rows for batch in micro.batches) for micro in micros]
 
 
 def test_messages_are_gathered_up_to_the_number_of_rows() -> None:
@@ -43,7 +44,7 @@ def test_no_message_waits_longer_than_the_latency() -> None:
     given = messages([10, 10])
     source = Slow([given[0], given[1]])
     first = next(gather(source, 1000, 0.02, lambda batch: ""))
-    assert first.rows == 10
+    assert [batch.num_rows for batch in first.batches] == [10]
     assert max(source.waits[1:]) <= 0.02
 
 

@@ -135,7 +135,7 @@ def stream(
             "--drift-every", metavar="N", min=1, rich_help_panel=_WATCH,
             help="Of a fast stream, look at the inputs of every N-th event for drift.",
         ),
-    ] = 64,
+    ] = 256,
     live: Annotated[
         bool,
         typer.Option("--live/--no-live", rich_help_panel=_WATCH, help="A picture on a terminal."),

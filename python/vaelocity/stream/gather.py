@@ -35,11 +35,6 @@ class MicroBatch:
         return [one.batch for one in self.messages if one.batch is not None]
 
     @property
-    def rows(self) -> int:
-        """Events in it."""
-        return sum(one.rows for one in self.messages)
-
-    @property
     def positions(self) -> list[Any]:
         return [one.position for one in self.messages if one.position is not None]
 

@@ -66,11 +66,11 @@ class KafkaSource:
         # The first message is worth waiting for; consume(many, timeout) would wait for all of them.
         received = self._consumer.consume(1, timeout)
         if received:
+            if self._by_sink:  # before the group can change again, which happens within consume()
+                self._member = self._consumer.consumer_group_metadata()
             received += self._consumer.consume(_AT_ONCE - 1, 0)
         if self._fatal is not None:
             raise StreamError(f"{self.name}: {self._fatal.str()}")
-        if self._by_sink:
-            self._member = self._consumer.consumer_group_metadata()
         arrived = time.perf_counter()
         return [self._message(one, arrived) for one in received if self._is_message(one)]
 

@@ -46,10 +46,8 @@ class KafkaTransactionSink(KafkaSink):
         self._begin()
         super().flush(positions)
         if positions:
-            offsets, member = (
-                self._source.offsets(positions),
-                self._source.group_metadata(positions),
-            )
+            offsets = self._source.offsets(positions)
+            member = self._source.group_metadata(positions)
             self._call(self._producer.send_offsets_to_transaction, offsets, member, _SECONDS)
         self._call(self._producer.commit_transaction, _SECONDS)
         self._open = False

@@ -102,7 +102,7 @@ class Recent:
     whole    so many rows of each part are taken all, for streams that are slow
     """
 
-    def __init__(self, seconds: float = 600.0, every: int = 64, whole: int = 20_000) -> None:
+    def __init__(self, seconds: float = 600.0, every: int = 256, whole: int = 20_000) -> None:
         """Raises ValueError for `seconds` or `every` that is not positive."""
         if not seconds > 0:
             raise ValueError(f"seconds: expected a positive number, got {seconds!r}")
