@@ -198,6 +198,41 @@ def test_with_rejects_it_is_kept_byte_for_byte_and_the_stream_goes_on(
     assert "topic/0 offset 2: cannot be scored" in caplog.text
 
 
+@pytest.mark.parametrize("replays", [True, False])
+def test_what_can_neither_be_scored_nor_kept_ends_the_stream(
+    model: StreamScorer, tmp_path: Path, caplog: pytest.LogCaptureFixture, replays: bool
+) -> None:
+    """There is a file in the place of the folder. What was taken cannot be kept there, either."""
+    (tmp_path / "r").write_bytes(b"")
+    first, second, third = messages([10, 10, 10])
+    source = ListSource([first, second, bad_message(), third], replays=replays)
+    sink = ListSink(source.log)
+    pump = Pump(source, sink, model, rejects=Rejects(tmp_path / "r"), commit_seconds=1000)
+    said = r"^topic/0 offset 2: cannot be scored: .*; nor kept in .*/r: "
+    with pytest.raises(StreamError, match=said):
+        pump.run()
+    assert sink.events == list(range(20))
+    assert [what for what, *_ in source.log if what == "commit"] == [], "it comes again"
+    assert ("events that had arrived are lost" in caplog.text) == (not replays)
+
+
+def test_a_watcher_that_fails_does_not_stop_the_stream(
+    model: StreamScorer, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[int] = []
+
+    def observe(micro: Any, scored: Scored, shadow: Scored | None) -> None:
+        seen.append(scored.rows)
+        if len(seen) == 2:
+            raise ZeroDivisionError("oh")
+
+    sink = ListSink()
+    Pump(ListSource(messages([10] * 5)), sink, model, rows=10, observe=observe).run()
+    assert sink.events == list(range(50))
+    assert seen == [10, 10]
+    assert "nobody watches the stream any more: ZeroDivisionError: oh" in caplog.text
+
+
 def test_a_schema_change_is_taken_where_it_can_be_and_kept_where_not(
     model: StreamScorer, tmp_path: Path
 ) -> None:

@@ -45,8 +45,9 @@ class Disagreement:
 
 
 class Comparison:
-    """Counts events that a live model and its shadow have both scored. Memory is bounded. One thread
-    updates; any may ask for `n` and `decisions`.
+    """Counts events that a live model and its shadow have both scored. Memory is bounded.
+
+    One thread updates; any may ask for `n` and `decisions`.
 
     Scores of two models have no common scale, so two things are compared that need none: decisions
     at each one's threshold, and how rare a score is among the scores of its own model.

@@ -63,7 +63,7 @@ class Pump:
         rejects: where messages go that cannot be scored; None stops the stream at the first. A
             source that does not replay needs it: scores that the sink does not take go there, too.
         observe: called with every micro-batch, its result and the shadow's (None where there is
-            none, or it failed), in order, after the result is out.
+            none, or it failed), in order, after the result is out; no more once it has raised.
     """
 
     def __init__(
@@ -90,6 +90,7 @@ class Pump:
         self._queue: queue.Queue[_Work | None] = queue.Queue(threads + 1)
         self._abort = threading.Event()
         self._failure: BaseException | None = None
+        self._failing: StreamScorer | None = None
         self._drained = False
         self._pending: list[Any] = []
         # Scores that would be lost with the sink, where nobody could make them again.
@@ -115,8 +116,10 @@ class Pump:
             try:
                 self._write()
                 complete = True
-            except SinkError:
-                if not self.source.replays:
+            except OSError as error:
+                # Once all is drained, only a sink that failed at the end has not taken it.
+                unsent = not self._drained or isinstance(error, SinkError)
+                if unsent and not self.source.replays:
                     self._rescue()
                 raise
             finally:
@@ -157,9 +160,11 @@ class Pump:
         try:
             work.beside.set_result(shadow(work.micro.batches))
         except Exception as error:  # whatever it is, the live model goes on
-            where = work.micro.messages[0].where
-            log.warning("%s: the shadow cannot score it: %s", where, error)
             work.beside.set_result(None)
+            if shadow is not self._failing:
+                self._failing = shadow
+                where = work.micro.messages[0].where
+                log.warning("%s: the shadow cannot score it: %s; said once", where, error)
 
     def _put(self, item: _Work | None) -> bool:
         while not self._abort.is_set():
@@ -201,10 +206,18 @@ class Pump:
             self.stats.add(scored, len(micro.messages))
             for message in micro.messages:
                 self.stats.latency.add(now - message.arrived, message.rows)
-            if self._observe is not None:
-                beside = None if work.beside is None else work.beside.result()
-                self._observe(micro, scored, beside)
+            self._watch(work, scored)
         self._pending += micro.positions
+
+    def _watch(self, work: _Work, scored: Scored) -> None:
+        if self._observe is None:
+            return
+        beside = None if work.beside is None else work.beside.result()
+        try:
+            self._observe(work.micro, scored, beside)
+        except Exception as error:  # scores are worth more than what is told of them
+            self._observe = None
+            log.error("nobody watches the stream any more: %s: %s", type(error).__name__, error)
 
     def _set_aside(self, micro: MicroBatch) -> None:
         message = micro.refused
@@ -215,7 +228,13 @@ class Pump:
                 f"{message.where}: cannot be scored: {message.error}; stopped there after "
                 f"{self.stats.events:,} events; with --rejects FOLDER such messages are set aside"
             )
-        path = self._rejects.save(message)
+        try:
+            path = self._rejects.save(message)
+        except OSError as error:
+            raise StreamError(
+                f"{message.where}: cannot be scored: {message.error}; nor kept in "
+                f"{self._rejects.folder}: {error.strerror or error}"
+            ) from error
         self.stats.refused += 1
         log.warning("%s: cannot be scored: %s; kept as %s", message.where, message.error, path)
 
