@@ -441,3 +441,15 @@ def test_the_committed_summary_is_that_of_the_results(
     found = tables.best(case(3.0))
     assert list(found) == ["torch eager"]
     assert found["torch eager"] == pytest.approx({"value": 3.0, "low": 2.97, "high": 3.03})
+
+
+def test_the_rate_of_actors_leaves_their_start_out(module: Callable[[str], ModuleType]) -> None:
+    """One begins a second after the other: what counts is the time in which both are at work."""
+    pytest.importorskip("pyarrow")
+    blocks = [
+        {"actor": actor, "start": at, "end": at + 0.5, "rows": 100}
+        for actor, first in ((1, 0.0), (2, 1.0))
+        for at in np.arange(first, 4.0, 0.5)
+    ]
+    assert module("stream_ray").rate(blocks) == pytest.approx(400)
+    assert module("stream_ray").rate(blocks[:8]) == pytest.approx(200)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ pytest.importorskip("pyarrow", reason="needs pyarrow")
 import pyarrow as pa
 
 import vaelocity
+from vaelocity.record_batch import score_batches
 
 Make = Callable[..., Path]
 
@@ -45,6 +47,31 @@ def test_scores_are_those_of_the_scorer_bit_for_bit(scorer: vaelocity.Scorer) ->
         np.testing.assert_array_equal(scored.column("score").to_numpy(), expected)
         assert scored.schema.names == ["score", "flags"]
         assert scored.schema.metadata[b"vaelocity.fingerprint"].decode() == scorer.fingerprint
+
+
+@pytest.mark.parametrize("sizes", [[1001], [300, 512, 189], [3, 0, 990, 8], [0, 0]])
+@pytest.mark.parametrize("form", ["columns", "lists"])
+def test_batches_that_are_scored_together_are_scored_as_one(
+    scorer: vaelocity.Scorer, sizes: list[int], form: str
+) -> None:
+    """Long ones are scored where they lie, short ones are copied together: the same result."""
+    n = sum(sizes)
+    rows = rows_of(n)
+    if n:
+        rows[[4, 500]] = np.nan
+        rows[900, 3] = 1e30
+    make = as_columns if form == "columns" else as_lists
+    whole = make(rows).add_column(0, "event", pa.array(np.arange(n)))
+    edges = np.cumsum([0, *sizes]).tolist()
+    parts = [whole.slice(a, b - a) for a, b in pairwise(edges)]
+    cut = float(np.nanmedian(scorer.score(rows))) if n else 1.0
+    found = score_batches(scorer, parts, threshold=cut, columns=["event"])
+    expected = vaelocity.score_batch(scorer, whole, threshold=cut, columns=["event"])
+    assert found.schema.equals(expected.schema, check_metadata=True)
+    for name in expected.schema.names:
+        np.testing.assert_array_equal(found.column(name), expected.column(name), err_msg=name)
+    if n:
+        assert found.column("flags").to_numpy()[[4, 500, 900]].tolist() == [1, 1, 2]
 
 
 def test_slices_and_nulls_of_whole_rows(scorer: vaelocity.Scorer) -> None:
