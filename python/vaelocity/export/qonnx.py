@@ -4,7 +4,8 @@
 
 QONNX is ONNX with an operator Quant that rounds to a number of bits (Pappalardo et al.,
 arXiv:2206.07527). Every scale here is a power of two, so that each Quant is an ap_fixed type and
-costs no multiplier. A score is a sum of squares outside of the graph: hls4ml has no operator for it.
+costs no multiplier. A score is a sum of squares outside of the graph: hls4ml has no operator for
+it.
 """
 
 from __future__ import annotations
@@ -76,78 +77,91 @@ def qonnx_model(
     scorer = Scorer(Model.from_bytes(data, kind or "", verify=True))
     metadata, tensors = parse_bundle(data)
     network = _QuantisedNetwork(weight_bits, activation_bits, integer_bits)
-    output, size = network.add(_parts(metadata, tensors, scorer.kind))
-    return _model(network.graph, scorer, output, size)
+    output = network.add(_parts(metadata, tensors, scorer.kind))
+    return _model(network, output, scorer)
 
 
 class _QuantisedNetwork:
-    """Dense layers with a Quant behind every value."""
+    """Dense layers with a Quant behind every value; `shapes` tells every value's, as hls4ml asks.
+
+    No constant serves two nodes: hls4ml takes one away with the first that it has read.
+    """
 
     def __init__(self, weight_bits: int, activation_bits: int, integer_bits: int) -> None:
         self.graph = Graph()
         self.graph.constants.clear()
+        self.shapes: dict[str, tuple[int, ...]] = {}
         self._weight_bits, self._activation_bits = weight_bits, activation_bits
         self._activation_exponent = integer_bits - activation_bits
 
-    def add(self, parts: Sequence[tuple[str, Step, Tensors]]) -> tuple[str, int]:
-        """The layers in their order: name and width of the output."""
-        x = self._quantised("features", self._activation_bits, self._activation_exponent)
-        size = 0
+    def add(self, parts: Sequence[tuple[str, Step, Tensors]]) -> str:
+        """The layers in their order; the name of the output."""
+        _, first, tensors = parts[0]
+        self.shapes["features"] = (1, tensors[first["weight"]].shape[1])
+        output = "reconstruction" if parts[-1][0] == "decoder" else "latent"
+        x = self._values("features", "features_quantised")
         for at, (part, step, tensors) in enumerate(parts):
             name = f"{part}_{at}"
             weight, bias = tensors[step["weight"]], tensors[step["bias"]]
             size = len(bias)
             # hls4ml takes a product with a constant for a dense layer; a Gemm it does not read.
-            product = self.graph.node(
-                "MatMul", x, self._parameter(f"{name}_weight", weight.T), output=f"{name}_product"
-            )
-            total = self.graph.node(
-                "Add", product, self._parameter(f"{name}_bias", bias), output=f"{name}_sum"
-            )
-            active = _activation(self.graph, total, step, f"{name}_activation")
-            x = self._quantised(active, self._activation_bits, self._activation_exponent)
-        output = "reconstruction" if parts[-1][0] == "decoder" else "latent"
-        self.graph.nodes[-1].output[0] = output
-        return output, size
+            weights = self._parameter(f"{name}_weight", weight.T)
+            product = self._node("MatMul", size, x, weights, output=f"{name}_product")
+            biases = self._parameter(f"{name}_bias", bias)
+            total = self._node("Add", size, product, biases, output=f"{name}_sum")
+            active = self._activation(total, size, step, f"{name}_activation")
+            x = self._values(active, output if at == len(parts) - 1 else f"{active}_quantised")
+        return output
+
+    def _node(self, operator: str, width: int, *inputs: str, output: str, **attributes: Any) -> str:
+        self.shapes[output] = (1, width)
+        return self.graph.node(operator, *inputs, output=output, **attributes)
+
+    def _constant(self, name: str, value: Any) -> str:
+        self.shapes[name] = np.shape(value)
+        return self.graph.constant(name, value)
 
     def _parameter(self, name: str, value: npt.NDArray[Any]) -> str:
         exponent = _integer_bits(value) - self._weight_bits
-        return self._quantised(self.graph.constant(name, value), self._weight_bits, exponent)
+        constant = self._constant(name, value)
+        return self._quantised(constant, self._weight_bits, exponent, f"{name}_quantised")
 
-    def _quantised(self, value: str, bits: int, exponent: int) -> str:
-        """`value` in multiples of 2^exponent, of which there are 2^bits."""
-        sign = "minus_" if exponent < 0 else ""
-        scale = self.graph.constant(f"two_to_{sign}{abs(exponent)}", 2.0**exponent)
+    def _values(self, value: str, output: str) -> str:
+        return self._quantised(value, self._activation_bits, self._activation_exponent, output)
+
+    def _quantised(self, value: str, bits: int, exponent: int, output: str) -> str:
+        """`value` as one of the 2^bits multiples of 2^exponent around zero."""
+        self.shapes[output] = self.shapes[value]
         return self.graph.node(
             "Quant",
             value,
-            scale,
-            self.graph.constant("zero_point", 0.0),
-            self.graph.constant(f"bits_{bits}", bits),
-            output=f"{value}_quantised",
+            self._constant(f"{value}_scale", [2.0**exponent]),
+            self._constant(f"{value}_zero_point", [0.0]),
+            self._constant(f"{value}_bits", [bits]),
+            output=output,
             domain=_DOMAIN,
             signed=1,
             narrow=0,
             rounding_mode="ROUND",
         )
 
+    def _activation(self, x: str, width: int, step: Step, output: str) -> str:
+        name = step.get("activation", "identity")
+        if name == "identity":
+            return x
+        if name == "leaky_relu":
+            alpha = float(step.get("slope", 0.01))
+            return self._node("LeakyRelu", width, x, output=output, alpha=alpha)
+        if name not in _OPERATORS:
+            known = ", ".join(["identity", "leaky_relu", *_OPERATORS])
+            raise ValueError(f"activation: expected one that hls4ml reads ({known}), got {name}")
+        return self._node(_OPERATORS[name], width, x, output=output)
+
 
 def _integer_bits(value: npt.NDArray[Any]) -> int:
     """Bits above the point, sign included, that hold the largest magnitude; may be negative."""
     largest = float(np.abs(value).max())
     return 1 if largest == 0.0 else int(np.frexp(largest)[1]) + 1
-
-
-def _activation(graph: Graph, x: str, step: Step, output: str) -> str:
-    name = step.get("activation", "identity")
-    if name == "identity":
-        return x
-    if name == "leaky_relu":
-        return graph.node("LeakyRelu", x, output=output, alpha=float(step.get("slope", 0.01)))
-    if name not in _OPERATORS:
-        known = ", ".join(["identity", "leaky_relu", *_OPERATORS])
-        raise ValueError(f"activation: expected one that hls4ml reads ({known}), got {name}")
-    return graph.node(_OPERATORS[name], x, output=output)
 
 
 def _parts(
@@ -177,16 +191,25 @@ def _parts(
     return layers
 
 
-def _model(graph: Graph, scorer: Scorer, output: str, size: int) -> bytes:
+def _model(network: _QuantisedNetwork, output: str, scorer: Scorer) -> bytes:
     """The graph as a file, and what it was made of."""
     from onnx import TensorProto, checker, helper
 
-    features = helper.make_tensor_value_info(
-        "features", TensorProto.FLOAT, [1, scorer.n_features]
-    )
-    made = helper.make_tensor_value_info(output, TensorProto.FLOAT, [1, size])
+    graph = network.graph
+    shaped = {
+        name: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in network.shapes.items()
+    }
+    features, made = shaped.pop("features"), shaped.pop(output)
     model = helper.make_model(
-        helper.make_graph(graph.nodes, "vaelocity", [features], [made], graph.initializers()),
+        helper.make_graph(
+            graph.nodes,
+            "vaelocity",
+            [features],
+            [made],
+            graph.initializers(),
+            value_info=list(shaped.values()),
+        ),
         producer_name="vaelocity",
         producer_version=__version__,
         opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(_DOMAIN, 1)],
