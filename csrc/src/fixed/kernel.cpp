@@ -77,10 +77,10 @@ void sum_at_once(const FixedLayer &layer, const int32_t *x, size_t j, int64_t *s
     }
     return;
   }
-  int64_t products[R] = {};
+  uint64_t products[R] = {};
   add_products(x, weight, layer.inputs, products);
   for (size_t r = 0; r < R; ++r)
-    sum[r] = static_cast<int64_t>((static_cast<uint64_t>(products[r]) << left) + bias);
+    sum[r] = static_cast<int64_t>((products[r] << left) + bias);
 }
 
 /// The same with an assignment after every addition.
