@@ -56,11 +56,18 @@ private:
   }
 };
 
+void add(uint64_t &sum, int32_t x, int32_t weight) {
+  sum += static_cast<uint64_t>(int64_t{x} * weight);
+}
+void add(uint32_t &sum, int32_t x, int32_t weight) {
+  sum += static_cast<uint32_t>(x) * static_cast<uint32_t>(weight);
+}
+
 template <class Sum>
 void add_products(const int32_t *x, const int32_t *weight, size_t n, Sum *sum) {
   for (size_t k = 0; k < n; ++k)
     for (size_t r = 0; r < R; ++r)
-      sum[r] += static_cast<Sum>(x[k * R + r]) * static_cast<Sum>(weight[k]);
+      add(sum[r], x[k * R + r], weight[k]);
 }
 
 /// sum [R] = bias + weight x, modulo 2^64, in the sum's fraction.

@@ -11,9 +11,10 @@ from vaelocity.bundle import write_atomically
 from vaelocity.cli import console, options
 from vaelocity.cli.console import CommandError
 from vaelocity.cli.export_cubin import Precision, Rows, write_cubin
-from vaelocity.cli.export_onnx import write_onnx, write_repository
+from vaelocity.cli.export_onnx import write_onnx, write_qonnx, write_repository
 
 _GPU = "With --cubin"
+_FPGA = "With --qonnx"
 
 
 def export(
@@ -37,6 +38,10 @@ def export(
             metavar="FOLDER",
             help="A model repository of the NVIDIA Triton server, with such a graph.",
         ),
+    ] = None,
+    qonnx: Annotated[
+        Path | None,
+        typer.Option("--qonnx", metavar="FILE.onnx", help="A quantised ONNX graph for hls4ml."),
     ] = None,
     threshold: Annotated[
         str | None,
@@ -64,6 +69,22 @@ def export(
     rows: Annotated[
         Rows, typer.Option("--rows", rich_help_panel=_GPU, help="Type of the rows.")
     ] = Rows.float32,
+    weight_bits: Annotated[
+        int | None,
+        typer.Option("--weight-bits", rich_help_panel=_FPGA, help="Sign included; default 16."),
+    ] = None,
+    activation_bits: Annotated[
+        int | None,
+        typer.Option("--activation-bits", rich_help_panel=_FPGA, help="Sign included; default 16."),
+    ] = None,
+    integer_bits: Annotated[
+        int | None,
+        typer.Option(
+            "--integer-bits",
+            rich_help_panel=_FPGA,
+            help="Of the activation bits, those above the point, sign included; default 6.",
+        ),
+    ] = None,
     debug: options.Debug = False,
 ) -> None:
     """Write a model as one self-contained C++17 header, as ONNX, or as C files with GPU kernels.
@@ -77,15 +98,29 @@ def export(
 
     With --onnx: rows [n, d] to score [n] and, where there is a threshold, anomalous [n]; scores
     agree with the library's up to float32 rounding.
+
+    With --qonnx: the dense network that the score needs, with a Quant node behind every value;
+    standardised features [1, d] to reconstruction or latent. The score is computed outside.
     """
-    forms = (header, cubin, onnx, triton_repository)
+    forms = (header, cubin, onnx, triton_repository, qonnx)
     if sum(form is not None for form in forms) != 1:
         raise CommandError(
-            "export: expected --header FILE.hpp, --cubin ARCH, --onnx FILE.onnx or "
-            "--triton-repository FOLDER, one of them"
+            "export: expected --header FILE.hpp, --cubin ARCH, --onnx FILE.onnx, --qonnx FILE.onnx "
+            "or --triton-repository FOLDER, one of them"
         )
     if threshold is not None and onnx is None and triton_repository is None:
         raise CommandError("--threshold: only with --onnx or --triton-repository")
+    bits = {
+        "weight_bits": weight_bits,
+        "activation_bits": activation_bits,
+        "integer_bits": integer_bits,
+    }
+    given = {name: value for name, value in bits.items() if value is not None}
+    if given and qonnx is None:
+        raise CommandError(f"--{next(iter(given)).replace('_', '-')}: only with --qonnx")
+    if qonnx is not None:
+        write_qonnx(bundle, qonnx, kind, given)
+        return
     if onnx is not None:
         write_onnx(bundle, onnx, kind, threshold)
         return

@@ -1,7 +1,8 @@
-"""`vaelocity export --onnx` and `--triton-repository`."""
+"""`vaelocity export --onnx`, `--qonnx` and `--triton-repository`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from vaelocity.bundle import write_atomically
@@ -15,6 +16,15 @@ def write_onnx(bundle: Path, target: Path, kind: str | None, threshold: str | No
     options.check_output(target)
     graph = onnx_model(bundle, kind=kind, threshold=threshold)
     write_atomically(target, graph)
+    _wrote(target)
+
+
+def write_qonnx(bundle: Path, target: Path, kind: str | None, bits: Mapping[str, int]) -> None:
+    """Write the quantised graph, and say so. bits: arguments of `qonnx_model`."""
+    from vaelocity.export import qonnx_model
+
+    options.check_output(target)
+    write_atomically(target, qonnx_model(bundle, kind=kind, **bits))
     _wrote(target)
 
 

@@ -28,8 +28,8 @@ __all__ = ["qonnx_model"]
 
 _DOMAIN = "qonnx.custom_op.general"
 _MAX_BITS = 32
-_OPERATORS = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid", "elu": "Elu"}
-"""Activations that hls4ml reads; leaky_relu beside them."""
+_OPERATORS = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}
+"""Activations that hls4ml reads; leaky_relu and elu beside them."""
 
 Tensors = Mapping[str, npt.NDArray[Any]]
 Step = Mapping[str, Any]
@@ -152,8 +152,11 @@ class _QuantisedNetwork:
         if name == "leaky_relu":
             alpha = float(step.get("slope", 0.01))
             return self._node("LeakyRelu", width, x, output=output, alpha=alpha)
+        if name == "elu":
+            # Written out: hls4ml takes 0.01 where ONNX has 1 by default.
+            return self._node("Elu", width, x, output=output, alpha=1.0)
         if name not in _OPERATORS:
-            known = ", ".join(["identity", "leaky_relu", *_OPERATORS])
+            known = ", ".join(["identity", "leaky_relu", "elu", *_OPERATORS])
             raise ValueError(f"activation: expected one that hls4ml reads ({known}), got {name}")
         return self._node(_OPERATORS[name], width, x, output=output)
 

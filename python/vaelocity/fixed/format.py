@@ -96,7 +96,7 @@ class Format:
         excess = fraction - self.fraction
         if excess <= 0:
             return value * (1 << -excess)
-        whole, rest = np.divmod(value, 1 << excess)
+        whole, rest = value // (1 << excess), value % (1 << excess)
         if self.rounding == "TRN":
             return whole
         twice, one = 2 * rest, 1 << excess

@@ -1,4 +1,4 @@
-"""Interval arithmetic over a fixed-point network: what every sum can become, and what that needs."""
+"""Interval arithmetic over a fixed-point network: what every sum can become."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from vaelocity.fixed.format import Format
 if TYPE_CHECKING:
     from vaelocity.fixed.network import FixedLayer, FixedNetwork
 
-__all__ = ["check_widths", "pack"]
+__all__ = ["check_value", "check_widths", "pack"]
 
 _MANTISSA = 53
 """Bits of an integer that a float64 score holds exactly."""
@@ -46,11 +46,10 @@ def pack(network: FixedNetwork) -> _core.FixedNetwork:
 def check_widths(network: FixedNetwork) -> None:
     """ValueError where a value of the network does not fit into the kernel's integers."""
     previous = network.input_format
-    _value("values", previous)
     for layer, plan in _sums(network):
         name, sums, result = layer.name, layer.sum_format, layer.result_format
-        _value(f"{name} weights", layer.weight_format)
-        _value(f"{name} values", result)
+        check_value(f"{name} weights", layer.weight_format)
+        check_value(f"{name} values", result)
         common = max(sums.fraction, plan.product_fraction)
         product_bits = layer.weight_format.width + previous.width + common - plan.product_fraction
         if plan.at_once:
@@ -75,7 +74,8 @@ def _check_score(network: FixedNetwork, last: Format) -> None:
     _room("score", max(score.width + common - score.fraction, square_bits) + 1)
 
 
-def _value(name: str, format: Format) -> None:
+def check_value(name: str, format: Format) -> None:
+    """ValueError where a format does not fit into the kernel's int32 values."""
     if format.width > 31 + format.signed:
         raise ValueError(f"{name}: expected at most {31 + format.signed} bits, got {format}")
 

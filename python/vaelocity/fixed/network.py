@@ -15,8 +15,9 @@ import numpy.typing as npt
 from vaelocity import _core, frozen
 from vaelocity.fixed.format import Format, Integers
 from vaelocity.fixed.interval import Box, Interval, after_layer, analyse, full
-from vaelocity.fixed.kernel import check_widths, pack
+from vaelocity.fixed.kernel import check_value, check_widths, pack
 from vaelocity.rows import layout_of
+from vaelocity.scorer import load
 
 __all__ = ["FixedLayer", "FixedNetwork", "quantise"]
 
@@ -104,7 +105,7 @@ def quantise(
         path: a .vael file of dense layers with identity or relu.
         values: type of the standardised features and, without `layers`, of every layer's values.
         weights: type of the weights; default: the width of `values`, rounded to nearest, and in
-            each layer the integer bits that its largest weight needs: a power of two times integers.
+            each layer the integer bits that its largest weight needs.
         sums: type of the accumulators, biases included; default: in each layer one that loses no
             bit and cannot overflow.
         score: type of the sum of squares; default: the same, unsigned.
@@ -126,6 +127,8 @@ def quantise(
     results = [values] * len(parts) if layers is None else list(layers)
     if len(results) != len(parts):
         raise ValueError(f"layers: expected {len(parts)} formats, got {len(results)}")
+    for name, format in (("values", values), ("weights", weights or values)):
+        check_value(name, format)
     made: list[FixedLayer] = []
     box, fraction = full(values, network.n_features), values.fraction
     nearest = replace(values, rounding="RND_CONV", overflow="SAT", signed=True)
@@ -135,7 +138,7 @@ def quantise(
         made.append(fixed)
         _, _, box = after_layer(fixed, box, fraction)
         fraction = result.fraction
-    names = tuple(_core.Model.from_file(str(path), kind=network.kind, verify=False).feature_names)
+    names = tuple(load(path, kind=network.kind).feature_names)
     draft = FixedNetwork(
         names, network.mean, network.inverse_scale, values, tuple(made), network.kind,
         score or Format(1, 1, signed=False),
