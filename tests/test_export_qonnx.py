@@ -152,6 +152,8 @@ import sys
 import hls4ml, numpy as np, onnx
 graph = onnx.load(sys.argv[1])
 config = hls4ml.utils.config_from_onnx_model(graph, granularity="name", backend="Vitis")
+# Its default for the input cuts bits off before the graph's first Quant can round them.
+config["LayerName"]["features"]["Precision"]["result"] = "fixed<16,6,RND_CONV,SAT>"
 model = hls4ml.converters.convert_from_onnx_model(
     graph, output_dir=sys.argv[2], backend="Vitis", hls_config=config
 )
