@@ -84,6 +84,6 @@ def test_the_border_holds() -> None:
             assert not [i for i in includes if "pybind11" in i or "torch" in i or "Python" in i], (
                 where
             )
-        if where.startswith(("src/simd/", "src/score/kernels/", "src/ops/")):
+        if where.startswith(("src/simd/", "src/score/kernels/", "src/ops/", "src/fixed/")):
             system = [i for i in includes if "<" in i]
             assert all(i.endswith(".h>") for i in system), (where, system)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from types import ModuleType
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -68,3 +69,35 @@ class Model:
     def metadata(self) -> str: ...
     @property
     def workspace_bytes(self) -> int: ...
+
+FixedFormat: TypeAlias = tuple[int, int, bool, bool, bool]
+"""width, fraction, signed, rounds to nearest, saturates"""
+FixedLayer: TypeAlias = tuple[
+    npt.NDArray[np.int32],
+    npt.NDArray[np.int64],
+    FixedFormat,
+    int,
+    bool,
+    bool,
+    bool,
+    FixedFormat,
+]
+"""weight, bias, the sum's format, product_fraction, at_once, narrow, relu, the result's format"""
+
+class FixedNetwork:
+    def __init__(
+        self,
+        mean: npt.NDArray[np.float32],
+        inverse_scale: npt.NDArray[np.float32],
+        input: FixedFormat,
+        layers: Sequence[FixedLayer],
+        reconstruction: bool,
+        x_shift: int,
+        y_shift: int,
+        score: FixedFormat,
+        square_fraction: int,
+        isa: str = "",
+    ) -> None: ...
+    def run(
+        self, rows: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]: ...

@@ -14,6 +14,7 @@ from vaelocity.cli.explain import explain
 from vaelocity.cli.export import export
 from vaelocity.cli.faults import faults
 from vaelocity.cli.fit import fit
+from vaelocity.cli.fixed import fixed
 from vaelocity.cli.import_model import import_model
 from vaelocity.cli.inspect import inspect
 from vaelocity.cli.merge import merge
@@ -62,7 +63,7 @@ def root(
 
 for command in (
     demo, fit, score, explain, merge, stream, threshold, overlap, drift, faults, inspect, verify,
-    export, report, bench,
+    export, fixed, report, bench,
 ):  # fmt: skip
     app.command()(command)
 app.command("import")(import_model)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,14 +14,7 @@ from vaelocity.cli.export_cubin import Precision, Rows, write_cubin
 from vaelocity.cli.export_onnx import write_onnx, write_qonnx, write_repository
 
 _GPU = "With --cubin"
-_FIXED = "With --qonnx"
-
-
-class Part(StrEnum):
-    """What a QONNX graph gives."""
-
-    reconstruction = "reconstruction"
-    latent = "latent"
+_FPGA = "With --qonnx"
 
 
 def export(
@@ -39,12 +31,6 @@ def export(
         Path | None,
         typer.Option("--onnx", metavar="FILE.onnx", help="An ONNX graph, preprocessing to score."),
     ] = None,
-    qonnx: Annotated[
-        Path | None,
-        typer.Option(
-            "--qonnx", metavar="FILE.onnx", help="The network in fixed point, for hls4ml."
-        ),
-    ] = None,
     triton_repository: Annotated[
         Path | None,
         typer.Option(
@@ -52,6 +38,10 @@ def export(
             metavar="FOLDER",
             help="A model repository of the NVIDIA Triton server, with such a graph.",
         ),
+    ] = None,
+    qonnx: Annotated[
+        Path | None,
+        typer.Option("--qonnx", metavar="FILE.onnx", help="A quantised ONNX graph for hls4ml."),
     ] = None,
     threshold: Annotated[
         str | None,
@@ -79,25 +69,25 @@ def export(
     rows: Annotated[
         Rows, typer.Option("--rows", rich_help_panel=_GPU, help="Type of the rows.")
     ] = Rows.float32,
-    part: Annotated[
-        Part, typer.Option("--part", rich_help_panel=_FIXED, help="What comes out.")
-    ] = Part.reconstruction,
-    weight_bits: Annotated[int, typer.Option("--weight-bits", rich_help_panel=_FIXED)] = 8,
-    value_bits: Annotated[
-        int, typer.Option("--value-bits", rich_help_panel=_FIXED, help="Of x, biases and outputs.")
-    ] = 16,
-    calibrate: Annotated[
-        Path | None,
+    weight_bits: Annotated[
+        int | None,
+        typer.Option("--weight-bits", rich_help_panel=_FPGA, help="Sign included; default 16."),
+    ] = None,
+    activation_bits: Annotated[
+        int | None,
+        typer.Option("--activation-bits", rich_help_panel=_FPGA, help="Sign included; default 16."),
+    ] = None,
+    integer_bits: Annotated[
+        int | None,
         typer.Option(
-            "--calibrate",
-            metavar="DATA",
-            rich_help_panel=_FIXED,
-            help="Rows to take the ranges from; default: the model's conformance rows.",
+            "--integer-bits",
+            rich_help_panel=_FPGA,
+            help="Of the activation bits, those above the point, sign included; default 6.",
         ),
     ] = None,
     debug: options.Debug = False,
 ) -> None:
-    """Write a model as a C++17 header, as ONNX, in fixed point, or as C files with GPU kernels.
+    """Write a model as one self-contained C++17 header, as ONNX, or as C files with GPU kernels.
 
     The header's scores are those of the library bit for bit when compiled with -ffp-contract=off;
     its function verify() replays the model's conformance rows. The header tells the flags.
@@ -109,10 +99,10 @@ def export(
     With --onnx: rows [n, d] to score [n] and, where there is a threshold, anomalous [n]; scores
     agree with the library's up to float32 rounding.
 
-    With --qonnx: standardised rows to the reconstruction, or to the latent, every tensor rounded to
-    a power of two; the score is computed outside.
+    With --qonnx: the dense network that the score needs, with a Quant node behind every value;
+    standardised features [1, d] to reconstruction or latent. The score is computed outside.
     """
-    forms = (header, cubin, onnx, qonnx, triton_repository)
+    forms = (header, cubin, onnx, triton_repository, qonnx)
     if sum(form is not None for form in forms) != 1:
         raise CommandError(
             "export: expected --header FILE.hpp, --cubin ARCH, --onnx FILE.onnx, --qonnx FILE.onnx "
@@ -120,11 +110,19 @@ def export(
         )
     if threshold is not None and onnx is None and triton_repository is None:
         raise CommandError("--threshold: only with --onnx or --triton-repository")
+    bits = {
+        "weight_bits": weight_bits,
+        "activation_bits": activation_bits,
+        "integer_bits": integer_bits,
+    }
+    given = {name: value for name, value in bits.items() if value is not None}
+    if given and qonnx is None:
+        raise CommandError(f"--{next(iter(given)).replace('_', '-')}: only with --qonnx")
+    if qonnx is not None:
+        write_qonnx(bundle, qonnx, kind, given)
+        return
     if onnx is not None:
         write_onnx(bundle, onnx, kind, threshold)
-        return
-    if qonnx is not None:
-        write_qonnx(bundle, qonnx, part.value, weight_bits, value_bits, calibrate)
         return
     if triton_repository is not None:
         write_repository(bundle, triton_repository, namespace, kind, threshold)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-
-import numpy as np
 
 from vaelocity.bundle import write_atomically
 from vaelocity.cli import console, options
-from vaelocity.cli.batches import feature_batches
-from vaelocity.scorer import load
 
 
 def write_onnx(bundle: Path, target: Path, kind: str | None, threshold: str | None) -> None:
@@ -19,6 +16,15 @@ def write_onnx(bundle: Path, target: Path, kind: str | None, threshold: str | No
     options.check_output(target)
     graph = onnx_model(bundle, kind=kind, threshold=threshold)
     write_atomically(target, graph)
+    _wrote(target)
+
+
+def write_qonnx(bundle: Path, target: Path, kind: str | None, bits: Mapping[str, int]) -> None:
+    """Write the quantised graph, and say so. bits: arguments of `qonnx_model`."""
+    from vaelocity.export import qonnx_model
+
+    options.check_output(target)
+    write_atomically(target, qonnx_model(bundle, kind=kind, **bits))
     _wrote(target)
 
 
@@ -34,23 +40,6 @@ def write_repository(
     console.out().print(
         f"serve: tritonserver --model-repository={target}", soft_wrap=True, highlight=False
     )
-
-
-def write_qonnx(
-    bundle: Path, target: Path, part: str, weight_bits: int, value_bits: int, data: Path | None
-) -> None:
-    """Write the graph, with ranges from the rows of `data`, and say so."""
-    from vaelocity.export import qonnx_model
-
-    options.check_output(target)
-    rows = None
-    if data is not None:
-        reading = options.Reading(None, None, None, None)
-        batches = feature_batches(load(bundle), [str(data)], reading, batch_size=65536)
-        rows = np.concatenate([table.rows for table in batches])
-    graph = qonnx_model(bundle, rows, part=part, weight_bits=weight_bits, value_bits=value_bits)
-    write_atomically(target, graph)
-    _wrote(target)
 
 
 def _wrote(path: Path) -> None:

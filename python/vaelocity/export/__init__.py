@@ -1,4 +1,4 @@
-"""A model file in other forms: a C++ header, an ONNX graph, a repository of the Triton server."""
+"""A model file in other forms: a C++ header, ONNX, QONNX, a repository of the Triton server."""
 
 from vaelocity.export.header import cpp_header
 from vaelocity.export.onnx_graph import onnx_model

@@ -1,191 +1,224 @@
-"""The dense network of a model file in fixed point, as QONNX: for hls4ml and FPGAs.
+"""The dense network of a model file as a QONNX graph, for hls4ml and other FPGA flows; needs onnx.
 
-QONNX (Pappalardo et al., arXiv:2206.07527) is ONNX with a node Quant that rounds a tensor to
-`bits` with a scale. Every scale here is a power of two, so that a tensor is an ap_fixed<bits, I>
-with I = bits + log2(scale) integer bits, sign included. Needs onnx; to read the result, qonnx.
+    features float32 [1, d], standardised -> reconstruction [1, d], or latent [1, latent]
+
+QONNX is ONNX with an operator Quant that rounds to a number of bits (Pappalardo et al.,
+arXiv:2206.07527). Every scale here is a power of two, so that each Quant is an ap_fixed type and
+costs no multiplier. A score is a sum of squares outside of the graph: hls4ml has no operator for
+it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from math import floor, log2
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from vaelocity._core import __version__
-from vaelocity.bundle import read_bundle
+from vaelocity._core import Model, __version__
+from vaelocity.bundle import parse_bundle
 from vaelocity.export.onnx_steps import IR_VERSION, OPSET, Graph
-from vaelocity.frozen import Dense, Network, read
-from vaelocity.steps import require_dense
+from vaelocity.scorer import Scorer
 
 __all__ = ["qonnx_model"]
 
-DOMAIN = "qonnx.custom_op.general"
-ACTIVATIONS = {
-    "identity": "",
-    "relu": "Relu",
-    "leaky_relu": "LeakyRelu",
-    "tanh": "Tanh",
-    "sigmoid": "Sigmoid",
-    "elu": "Elu",
-}
-"""Those that hls4ml has."""
+_DOMAIN = "qonnx.custom_op.general"
+_MAX_BITS = 32
+_OPERATORS = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}
+"""Activations that hls4ml reads; leaky_relu and elu beside them."""
 
-PARTS = ("reconstruction", "latent")
-
-Array = npt.NDArray[Any]
+Tensors = Mapping[str, npt.NDArray[Any]]
+Step = Mapping[str, Any]
 
 
 def qonnx_model(
     path: str | os.PathLike[str],
-    rows: npt.ArrayLike | None = None,
     *,
-    part: str = "reconstruction",
-    weight_bits: int = 8,
-    value_bits: int = 16,
-    headroom: int = 1,
+    weight_bits: int = 16,
+    activation_bits: int = 16,
+    integer_bits: int = 6,
+    kind: str | None = None,
 ) -> bytes:
-    """A serialised QONNX graph: x float32 [1, d], standardised, to y [1, d] or mu [1, latent].
+    """The serialised QONNX graph (opset 18) of what a score needs from the network.
 
-    The score itself is not in it: hls4ml has no step for it. It is 1/2 ||y - x||^2 of the result
-    (`part` reconstruction) or sum mu^2 (latent), a few lines around what hls4ml makes. x is
-    (row - mean) * inverse_scale with the numbers of `vaelocity.frozen.read`.
+    The input "features" takes what the model's scaling makes of a row, (row - mean) / scale. The
+    output is "reconstruction" for that score, else "latent": mu alone for mu2, and mu then logvar
+    for kl and rz. Values are signed; they round to nearest, ties to even, and saturate.
 
     Args:
-        path: a .vael file of dense steps.
-        rows: float [n, d], in the units of the features, from which the range of x and of every
-            layer is taken; None: the conformance rows of the file that are data.
-        part: what comes out.
-        weight_bits: of every weight, 2 to 32; its integer bits are as few as the layer allows.
-        value_bits: of x, of biases and of every layer's output, 2 to 32.
-        headroom: integer bits more than the largest value among `rows` needs.
+        path: a .vael file of dense layers.
+        weight_bits: of weights and biases, sign included; the integer bits are as many as a
+            layer's largest value needs.
+        activation_bits: of the features and of every layer's values, sign included.
+        integer_bits: how many of these lie above the point, sign included, as in
+            ap_fixed<activation_bits, integer_bits>.
+        kind: the score; default: the file's own.
 
     Raises:
         ModuleNotFoundError: onnx is not installed.
-        OSError, BundleError: the file cannot be read, is damaged, or has other steps.
-        ValueError: another argument that is wrong, or an activation that hls4ml has not.
+        OSError, BundleError: the file cannot be read, is damaged, or has no such score.
+        ValueError: bits out of range; or the model has a step, an activation or a score (elbo) that
+            hls4ml does not read.
     """
     if find_spec("onnx") is None:
         raise ModuleNotFoundError(
             "writing QONNX needs onnx: pip install 'vaelocity[onnx]'", name="onnx"
         )
-    if part not in PARTS:
-        raise ValueError(f"part: expected one of {', '.join(PARTS)}, got {part!r}")
-    for name, bits in (("weight_bits", weight_bits), ("value_bits", value_bits)):
-        if not 2 <= bits <= 32:
-            raise ValueError(f"{name}: expected 2 to 32, got {bits}")
-    metadata, tensors = read_bundle(path)
-    require_dense(metadata, "QONNX")
-    network = read("", Path(path), "reconstruction")  # for which logvar is not needed
-    layers = _layers(network, part)
-    x = _standardised(network, rows, metadata, tensors)
-    return _Fixed(value_bits, weight_bits, headroom).model(network, layers, x)
+    for name, bits in (("weight_bits", weight_bits), ("activation_bits", activation_bits)):
+        if not 2 <= bits <= _MAX_BITS:
+            raise ValueError(f"{name}: expected 2 to {_MAX_BITS}, got {bits}")
+    if not 1 <= integer_bits <= activation_bits:
+        raise ValueError(f"integer_bits: expected 1 to {activation_bits}, got {integer_bits}")
+    data = Path(path).read_bytes()
+    scorer = Scorer(Model.from_bytes(data, kind or "", verify=True))
+    metadata, tensors = parse_bundle(data)
+    network = _QuantisedNetwork(weight_bits, activation_bits, integer_bits)
+    output = network.add(_parts(metadata, tensors, scorer.kind))
+    return _model(network, output, scorer)
 
 
-def _layers(network: Network, part: str) -> list[Dense]:
-    """The layers to what comes out; of [mu, logvar] mu alone."""
-    found = [*network.scored_encoder, *(network.decoder if part == "reconstruction" else ())]
-    for i, layer in enumerate(found):
-        assert isinstance(layer, Dense)
-        if layer.activation not in ACTIVATIONS:
-            raise ValueError(
-                f"layer {i}: hls4ml has no {layer.activation}, only {', '.join(ACTIVATIONS)}"
-            )
-    return [layer for layer in found if isinstance(layer, Dense)]
+class _QuantisedNetwork:
+    """Dense layers with a Quant behind every value; `shapes` tells every value's, as hls4ml asks.
 
+    No constant serves two nodes: hls4ml takes one away with the first that it has read.
+    """
 
-def _standardised(
-    network: Network, rows: npt.ArrayLike | None, metadata: Mapping[str, Any], tensors: Any
-) -> Array:
-    """x [n, d] in float64, from which ranges are taken."""
-    if rows is None:
-        conformance = metadata.get("conformance", {})
-        if not conformance.get("data_rows"):
-            raise ValueError("rows: expected some, the file keeps none of its data")
-        given = tensors[conformance["rows"]][: conformance["data_rows"]]
-    else:
-        given = np.asarray(rows)
-        if given.ndim != 2 or given.shape[1] != network.n_features or not len(given):
-            raise ValueError(
-                f"rows: expected [n, {network.n_features}], n > 0, got shape {given.shape}"
-            )
-    if not np.isfinite(given).all():
-        raise ValueError("rows: a value is NaN or infinite")
-    found: Array = (given.astype(np.float64) - network.mean) * network.inverse_scale.astype(float)
-    return found
-
-
-class _Fixed:
-    """A graph in which every tensor goes through Quant."""
-
-    def __init__(self, value_bits: int, weight_bits: int, headroom: int) -> None:
+    def __init__(self, weight_bits: int, activation_bits: int, integer_bits: int) -> None:
         self.graph = Graph()
-        self.value_bits, self.weight_bits, self.headroom = value_bits, weight_bits, headroom
+        self.graph.constants.clear()
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self._weight_bits, self._activation_bits = weight_bits, activation_bits
+        self._activation_exponent = integer_bits - activation_bits
 
-    def model(self, network: Network, layers: list[Dense], x: Array) -> bytes:
-        """The whole graph; x [n, d]: standardised rows to take ranges from."""
-        from onnx import TensorProto, helper
+    def add(self, parts: Sequence[tuple[str, Step, Tensors]]) -> str:
+        """The layers in their order; the name of the output."""
+        _, first, tensors = parts[0]
+        self.shapes["features"] = (1, tensors[first["weight"]].shape[1])
+        output = "reconstruction" if parts[-1][0] == "decoder" else "latent"
+        x = self._values("features", "features_quantised")
+        for at, (part, step, tensors) in enumerate(parts):
+            name = f"{part}_{at}"
+            weight, bias = tensors[step["weight"]], tensors[step["bias"]]
+            size = len(bias)
+            # hls4ml takes a product with a constant for a dense layer; a Gemm it does not read.
+            weights = self._parameter(f"{name}_weight", weight.T)
+            product = self._node("MatMul", size, x, weights, output=f"{name}_product")
+            biases = self._parameter(f"{name}_bias", bias)
+            total = self._node("Add", size, product, biases, output=f"{name}_sum")
+            active = self._activation(total, size, step, f"{name}_activation")
+            x = self._values(active, output if at == len(parts) - 1 else f"{active}_quantised")
+        return output
 
-        value = self._values("x", x, "x_fixed")
-        for i, layer in enumerate(layers):
-            x = layer(x)
-            value = self._layer(layer, f"layer{i}", value, x)
-        made = helper.make_graph(
-            self.graph.nodes,
-            "vaelocity",
-            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, network.n_features])],
-            [helper.make_tensor_value_info(value, TensorProto.FLOAT, [1, layers[-1].width])],
-            self.graph.initializers(),
-        )
-        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1)]
-        model = helper.make_model(
-            made,
-            producer_name="vaelocity",
-            producer_version=__version__,
-            opset_imports=opsets,
-            ir_version=IR_VERSION,
-        )
-        return bytes(model.SerializeToString())
+    def _node(self, operator: str, width: int, *inputs: str, output: str, **attributes: Any) -> str:
+        self.shapes[output] = (1, width)
+        return self.graph.node(operator, *inputs, output=output, **attributes)
 
-    def _layer(self, layer: Dense, name: str, value: str, y: Array) -> str:
-        """activation(weight value + bias); y: its results, for their range."""
-        graph = self.graph
-        weight = graph.constant(f"{name}.weight", layer.weight.T)
-        weight = self._quantised(weight, self.weight_bits, _largest(layer.weight), f"{name}_weight")
-        product = graph.node("MatMul", value, weight)
-        bias = graph.constant(f"{name}.bias", layer.bias)
-        bias = self._quantised(bias, self.value_bits, _largest(layer.bias), f"{name}_bias")
-        result = graph.node("Add", product, bias)
-        if operator := ACTIVATIONS[layer.activation]:
-            more: dict[str, Any] = {"alpha": layer.slope} if operator == "LeakyRelu" else {}
-            result = graph.node(operator, result, **more)
-        return self._values(result, y, f"{name}_fixed")
+    def _constant(self, name: str, value: Any) -> str:
+        self.shapes[name] = np.shape(value)
+        return self.graph.constant(name, value)
 
-    def _values(self, value: str, seen: Array, name: str) -> str:
-        return self._quantised(value, self.value_bits, _largest(seen) * 2**self.headroom, name)
+    def _parameter(self, name: str, value: npt.NDArray[Any]) -> str:
+        exponent = _integer_bits(value) - self._weight_bits
+        constant = self._constant(name, value)
+        return self._quantised(constant, self._weight_bits, exponent, f"{name}_quantised")
 
-    def _quantised(self, value: str, bits: int, largest: float, name: str) -> str:
-        """`value` as signed fixed point of so many bits, in which `largest` has its place."""
-        from onnx import helper
+    def _values(self, value: str, output: str) -> str:
+        return self._quantised(value, self._activation_bits, self._activation_exponent, output)
 
-        integer = 2 + floor(log2(largest)) if largest > 0 else 1
-        inputs = [
+    def _quantised(self, value: str, bits: int, exponent: int, output: str) -> str:
+        """`value` as one of the 2^bits multiples of 2^exponent around zero."""
+        self.shapes[output] = self.shapes[value]
+        return self.graph.node(
+            "Quant",
             value,
-            self.graph.constant(f"{name}.scale", 2.0 ** (integer - bits)),
-            self.graph.constant(f"{name}.zero", 0.0),
-            self.graph.constant(f"{name}.bits", bits),
-        ]
-        node = helper.make_node(
-            "Quant", inputs, [name], name, domain=DOMAIN, signed=1, narrow=0, rounding_mode="ROUND"
+            self._constant(f"{value}_scale", [2.0**exponent]),
+            self._constant(f"{value}_zero_point", [0.0]),
+            self._constant(f"{value}_bits", [bits]),
+            output=output,
+            domain=_DOMAIN,
+            signed=1,
+            narrow=0,
+            rounding_mode="ROUND",
         )
-        self.graph.nodes.append(node)
-        return name
+
+    def _activation(self, x: str, width: int, step: Step, output: str) -> str:
+        name = step.get("activation", "identity")
+        if name == "identity":
+            return x
+        if name == "leaky_relu":
+            alpha = float(step.get("slope", 0.01))
+            return self._node("LeakyRelu", width, x, output=output, alpha=alpha)
+        if name == "elu":
+            # Written out: hls4ml takes 0.01 where ONNX has 1 by default.
+            return self._node("Elu", width, x, output=output, alpha=1.0)
+        if name not in _OPERATORS:
+            known = ", ".join(["identity", "leaky_relu", "elu", *_OPERATORS])
+            raise ValueError(f"activation: expected one that hls4ml reads ({known}), got {name}")
+        return self._node(_OPERATORS[name], width, x, output=output)
 
 
-def _largest(values: Array) -> float:
-    return float(np.abs(values).max())
+def _integer_bits(value: npt.NDArray[Any]) -> int:
+    """Bits above the point, sign included, that hold the largest magnitude; may be negative."""
+    largest = float(np.abs(value).max())
+    return 1 if largest == 0.0 else int(np.frexp(largest)[1]) + 1
+
+
+def _parts(
+    metadata: Mapping[str, Any], tensors: Tensors, kind: str
+) -> list[tuple[str, Step, Tensors]]:
+    """(part, step, its tensors) of the layers that the score needs."""
+    if kind == "elbo":
+        raise ValueError(
+            "kind: elbo needs the latent space and the reconstruction; expected one output: export "
+            "kl and reconstruction as two graphs"
+        )
+    decoder = metadata["decoder"] if kind == "reconstruction" else []
+    layers: list[tuple[str, Step, Tensors]] = [
+        (part, step, tensors)
+        for part, steps in (("encoder", metadata["encoder"]), ("decoder", decoder))
+        for step in steps
+    ]
+    for part, step, _ in layers:
+        if step["op"] != "dense":
+            raise ValueError(f"{part}: expected dense layers, got a step {step['op']}")
+    if metadata["latent"]["kind"] == "gaussian" and kind in ("mu2", "reconstruction"):
+        # mu alone: logvar has rows of weights of its own.
+        at, size = len(metadata["encoder"]) - 1, metadata["latent"]["size"]
+        part, step, _ = layers[at]
+        rows = {step[key]: tensors[step[key]][:size] for key in ("weight", "bias")}
+        layers[at] = (part, step, rows)
+    return layers
+
+
+def _model(network: _QuantisedNetwork, output: str, scorer: Scorer) -> bytes:
+    """The graph as a file, and what it was made of."""
+    from onnx import TensorProto, checker, helper
+
+    graph = network.graph
+    shaped = {
+        name: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in network.shapes.items()
+    }
+    features, made = shaped.pop("features"), shaped.pop(output)
+    model = helper.make_model(
+        helper.make_graph(
+            graph.nodes,
+            "vaelocity",
+            [features],
+            [made],
+            graph.initializers(),
+            value_info=list(shaped.values()),
+        ),
+        producer_name="vaelocity",
+        producer_version=__version__,
+        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(_DOMAIN, 1)],
+        ir_version=IR_VERSION,
+    )
+    facts = {"vaelocity.model": scorer.fingerprint, "vaelocity.kind": scorer.kind}
+    helper.set_model_props(model, facts)
+    checker.check_model(model)
+    return bytes(model.SerializeToString())
