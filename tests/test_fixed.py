@@ -15,6 +15,7 @@ import vaelocity
 from vaelocity import _core, fixed
 from vaelocity.bundle import read_bundle
 from vaelocity.fixed import Format, analyse, box_of, quantise, reference
+from vaelocity.fixed.kernel import pack
 
 MODES = list(itertools.product(("TRN", "RND_CONV"), ("WRAP", "SAT")))
 KINDS = ("reconstruction", "mu2")
@@ -54,11 +55,22 @@ def test_the_kernel_equals_the_definition(
 
 
 @pytest.mark.parametrize("isa", _core.available_isas())
-def test_every_instruction_set(isa: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VAELOCITY_ISA", isa)
+def test_every_instruction_set(isa: str, path: Path) -> None:
+    rows = rows_of(33, 1)
     for (rounding, overflow), sums in itertools.product(MODES, (None, Format(14, 5))):
-        values = Format(12, 4, rounding, overflow)
-        assert_same_bits(quantise(path, values, sums=sums), rows_of(33, 1))
+        network = quantise(path, Format(12, 4, rounding, overflow), sums=sums)
+        for found, expected in zip(pack(network, isa).run(rows), network.run(rows), strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_rows_that_are_no_rows(path: Path) -> None:
+    network = quantise(path, Format(12, 4))
+    with pytest.raises(TypeError, match="rows: expected float32, got float64"):
+        network.run(rows_of(3).astype(np.float64))
+    with pytest.raises(ValueError, match=r"rows: expected shape \(n, 11\), got \(3, 5\)"):
+        network.run(rows_of(3)[:, :5])
+    with pytest.raises(ValueError, match="score: expected at most 53 bits"):
+        replace(network, score_format=Format(60, 60)).run(rows_of(3))
 
 
 def test_formats_that_differ_from_layer_to_layer(path: Path) -> None:

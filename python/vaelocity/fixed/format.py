@@ -132,6 +132,4 @@ class Format:
 
 
 def _integers(whole: npt.NDArray[np.float64]) -> Integers:
-    made = np.empty(whole.shape, object)
-    made.flat = [int(value) for value in whole.flat]
-    return made
+    return np.array([int(value) for value in whole.flat], object).reshape(whole.shape)

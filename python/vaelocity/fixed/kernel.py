@@ -27,8 +27,12 @@ class _Sum(NamedTuple):
     narrow: bool
 
 
-def pack(network: FixedNetwork) -> _core.FixedNetwork:
-    """The kernel's form of a checked network."""
+def pack(network: FixedNetwork, isa: str = "") -> _core.FixedNetwork:
+    """The kernel's form of a network. isa: instruction set; default: the best available.
+
+    Raises ValueError as `check_widths` does.
+    """
+    check_widths(network)
     squared = network.squared_fraction
     return _core.FixedNetwork(
         network.mean,
@@ -40,6 +44,7 @@ def pack(network: FixedNetwork) -> _core.FixedNetwork:
         squared - network.layers[-1].result_format.fraction,
         _tuple(network.score_format),
         2 * squared,
+        isa,
     )
 
 

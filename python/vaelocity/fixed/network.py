@@ -68,9 +68,15 @@ class FixedNetwork:
         return self.run(rows)[1]
 
     def run(self, rows: Any) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
-        """(values of the last layer in steps of its format, int32 [n, out]; scores [n])."""
+        """(values of the last layer in steps of its format, int32 [n, out]; scores [n]).
+
+        Raises TypeError for rows that are not float32, ValueError for another number of features,
+        or if a format was exchanged for one that the kernel's 64-bit integers do not hold.
+        """
         layout = layout_of(rows, self.feature_names)
         whole = np.column_stack(layout) if isinstance(layout, list) else layout
+        if whole.dtype != np.float32:
+            raise TypeError(f"rows: expected float32, got {whole.dtype}")
         return self._kernel.run(np.ascontiguousarray(whole))
 
     @cached_property
