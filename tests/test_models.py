@@ -118,7 +118,7 @@ def test_what_is_asked_of_a_fitted_model(ae: Autoencoder, vae: VAE, tmp_path: Pa
         ae.interpolate(X[0], X[1], steps=1)
     with pytest.raises(ValueError, match="a, b: expected two of one shape"):
         ae.interpolate(X[0], X[:2])
-    with pytest.raises(ValueError, match="n: expected at least 0, got -1"):
+    with pytest.raises(ValueError, match="n: expected an integer of at least 0, got -1"):
         vae.sample(-1)
     assert list(tmp_path.iterdir()) == []
 

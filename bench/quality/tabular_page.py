@@ -13,7 +13,7 @@ from neighbours import REPEATED
 
 ORDER = (*ENSEMBLES, *FAMILIES)
 
-OPPONENTS = ("KNN", "DTE-NP", "DDPM", "VAE", "GANomaly", "PCA")
+OPPONENTS = ("KNN", "DTE-NP", "IForest", "DDPM", "VAE", "GANomaly", "PCA")
 
 TITLES = {
     "semi_supervised": "Semi-supervised: trained on half of the normal rows",
@@ -65,11 +65,10 @@ def page(content: Mapping[str, Any]) -> str:
 
 def _sets(figures: Mapping[str, Any], published: Mapping[str, Mapping[str, float]]) -> list[str]:
     ours = [name for name in ORDER if all(name in row for row in figures.values())]
-    seeds = sorted({len(figures[data][name]["seeds"]) for data in figures for name in ours})
+    seeds = [str(min(len(row[name]["seeds"]) for row in figures.values())) for name in ours]
     lines = [
-        f"Seeds: {' to '.join(map(str, seeds))}.",
-        "",
         *_head(["set", *ours, *(f"*{name}*" for name in OPPONENTS)]),
+        _line(["seeds", *seeds, *("5" for _ in OPPONENTS)]),
     ]
     for data, row in sorted(figures.items()):
         cells = [_spread(_values(row[name], "anomaly")) for name in ours]
@@ -88,12 +87,14 @@ def _sets(figures: Mapping[str, Any], published: Mapping[str, Mapping[str, float
 
 
 def _saw_all(name: str) -> bool:
-    members = ENSEMBLES.get(name, (name,))
-    return any(FAMILIES[each].looked_at is None for each in members)
+    return name in ENSEMBLES or FAMILIES[name].looked_at is None
 
 
 def _ensembles() -> str:
-    return " ".join(f"The {name} has {'; '.join(each)}." for name, each in ENSEMBLES.items())
+    return " ".join(f"The {name} has {'; '.join(each)}." for name, each in ENSEMBLES.items()) + (
+        " That ensembles go by median and quartiles, and not by mean and deviation, was chosen on "
+        "one seed of each protocol with all labels in sight: 89.2 for 89.0 and 80.2 for 78.8."
+    )
 
 
 def _means(figures: Mapping[str, Any], sets: Sequence[str], name: str) -> list[float]:
@@ -129,7 +130,8 @@ def _repeated(found: Mapping[str, Any]) -> str:
         f"{len(found)} seeds), {(known - unknown) / 14:.1f} of their mean over the 14 sets. "
         "Sizes that suit one set spoil another: the wide networks gain on magic.gamma, optdigits "
         "and pendigits and lose on cardio and cardiotocography, where the squared norm of the row "
-        "is better than anything that was learned."
+        "is better than anything that was learned. Trained on a bootstrap of all rows, networks "
+        "learn the anomalies of optdigits, which are alike, and neighbours do so even more."
     )
 
 
