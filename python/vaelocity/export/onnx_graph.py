@@ -111,7 +111,7 @@ class _Graph:
     # ---- Parts of the score
 
     def _standardised(self) -> str:
-        step = self.metadata["preprocess"][0]
+        step = self.metadata["preprocess"][-1]
         with np.errstate(over="ignore"):
             inverse = np.float32(1) / self.tensors[step["scale"]]
         centred = self._node("Sub", ["rows", self._constant("mean", self.tensors[step["mean"]])])

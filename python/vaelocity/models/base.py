@@ -279,8 +279,8 @@ class Model(nn.Module):
     ) -> None:
         """Write the model to a .vael file, for `models.load`.
 
-        A model of dense layers is frozen: `vaelocity.load` scores with it, without torch. Others
-        have no frozen scorer, take neither `kind` nor `conformance`, and `vaelocity.load` says so.
+        A model of dense layers, or a ConvVAE, is frozen: `vaelocity.load` scores with it, without
+        torch. Others have no frozen scorer, take neither `kind` nor `conformance`, and `vaelocity.load` says so.
 
         Args:
             path: an existing file is replaced, at once.
@@ -297,14 +297,14 @@ class Model(nn.Module):
                 finite, scores of the C++ scorer that differ from this model's.
             RuntimeError: the model was not fitted.
         """
-        from vaelocity.models.dense import DenseModel
         from vaelocity.models.freeze import freeze
+        from vaelocity.models.latent import LatentModel
         from vaelocity.models.store import store
 
         self._check_fitted()
         chosen = self.thresholds if thresholds is None else thresholds
         counted = list(self.histograms.values() if histograms is None else histograms)
-        if not (isinstance(self, DenseModel) and self.frozen_kinds()):
+        if not (isinstance(self, LatentModel) and self.frozen_kinds()):
             for name, value in (("kind", kind), ("conformance", conformance)):
                 if value is not None:
                     raise ValueError(f"{name}: a {type(self).__name__} has no frozen scorer")

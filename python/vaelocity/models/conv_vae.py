@@ -76,6 +76,21 @@ class ConvVAE(LatentModel):
             "feature_names": self.feature_names,
         }
 
+    @property
+    def frozen_loss(self) -> str:  # type: ignore[override]
+        return self.loss
+
+    def frozen_kinds(self) -> tuple[str, ...]:
+        return self.kinds
+
+    def frozen_networks(self) -> tuple[tuple[nn.Module, tuple[int, ...]], ...]:
+        down, up = self.encoder, self.decoder[0]
+        assert isinstance(down, ConvEncoder)
+        assert isinstance(up, ConvDecoder)
+        encoder = nn.Sequential(down.convolutions, nn.Flatten(), down.last)
+        decoder = nn.Sequential(up.first, nn.Unflatten(1, up.smallest), up.deconvolutions)
+        return (encoder, self.image), (decoder, (self.latent,))
+
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """mu and logvar of scaled rows, [n, latent] each."""
         encoded: Tensor = self.encoder(x)
