@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vaelocity.bundle import read_bundle
+from vaelocity.bundle import BundleError, read_bundle
 from vaelocity.bundle_parts import get_histogram
 from vaelocity.histogram import ScoreHistogram
+from vaelocity.preprocess import only_standardized
 from vaelocity.scorer import Scorer, load
 from vaelocity.threshold import Threshold, threshold_for
 
@@ -155,10 +156,13 @@ class Follower:
     ) -> Follower:
         """From a .vael file: its model, a threshold in it by name (None: the first), and the
         histogram of its held-out scores, if it has one. Raises what `vaelocity.load` and
-        `read_bundle` raise, ValueError for an unknown threshold."""
+        `read_bundle` raise, BundleError for preprocessing beside standardize, which the scaler
+        would come before, ValueError for an unknown threshold."""
         scorer = load(path, kind=kind)
         metadata, tensors = read_bundle(path)
-        step = metadata["preprocess"][0]
+        if not only_standardized(metadata):
+            raise BundleError(f"{path}: a Follower takes no preprocessing but standardize")
+        step = metadata["preprocess"][-1]
         scaler = DecayingScaler(tensors[step["mean"]], tensors[step["scale"]], half_life)
         histogram = get_histogram(metadata, tensors, scorer.kind)
         return cls(scorer, scorer.stored_threshold(threshold), half_life, scaler, histogram)

@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from vaelocity._core import BundleError
 from vaelocity.identity import identity_of, is_frozen, owned
+from vaelocity.preprocess import only_standardized
 from vaelocity.steps import only_dense
 from vaelocity.structure import check_structure
 
@@ -37,9 +38,10 @@ __all__ = [
     "write_bundle",
 ]
 
-FORMAT = 2
-"""The newest format: 2 has steps other than dense, and only files with such a step are written in
-it. All else is written in format 1, byte for byte as before."""
+FORMAT = 3
+"""The newest format. A file is written in the oldest one that can hold it, byte for byte as before:
+3 has steps of `preprocess` beside standardize, losses beside the squared error, and latent spaces
+that are an embedding or an output; 2 has steps other than dense."""
 
 DTYPES = ("float32", "uint8", "uint32", "uint64", "float64", "int64")
 """Of tensors: float32 and uint8 are what scoring reads, the others hold histograms and the state
@@ -83,7 +85,7 @@ def bundle_bytes(metadata: Mapping[str, Any], tensors: Mapping[str, Array]) -> b
     metadata = {**metadata}
     metadata.pop("identity", None)
     check_structure(metadata, tensors)
-    metadata = {**metadata, "format": 1 if only_dense(metadata) else FORMAT}
+    metadata = {**metadata, "format": _format_of(metadata)}
     metadata = owned(metadata, identity_of(metadata, tensors))
     check_structure(metadata, tensors)
     entries = {
@@ -96,6 +98,16 @@ def bundle_bytes(metadata: Mapping[str, Any], tensors: Mapping[str, Array]) -> b
     at = zeroed.index(_MARK) + len(_MARK)
     digest = hashlib.sha256(zeroed).hexdigest().encode()
     return zeroed[:at] + digest + zeroed[at + len(digest) :]
+
+
+def _format_of(metadata: Mapping[str, Any]) -> int:
+    """The oldest format that can hold it."""
+    loss = metadata.get("score", {}).get("loss", "squared_error")
+    latent = metadata.get("latent", {}).get("kind", "point")
+    plain = loss == "squared_error" and latent in ("point", "gaussian")
+    if not (plain and only_standardized(metadata)):
+        return 3
+    return 1 if only_dense(metadata) else 2
 
 
 def _canonical(data: bytes) -> bytes:

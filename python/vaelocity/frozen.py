@@ -146,7 +146,7 @@ def read(name: str, path: Path, kind: str | None = None) -> Network:
     score = metadata["score"]
     kind = kind or score["kind"]
     _check(metadata, kind)
-    step = metadata["preprocess"][0]
+    step = metadata["preprocess"][-1]
     return Network(
         name,
         path,

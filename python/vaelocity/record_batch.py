@@ -29,7 +29,7 @@ __all__ = [
 _ROWS_A_CALL = 256
 _LARGEST = np.finfo(np.float32).max
 
-FLAGS = {"nan": 1, "saturated": 2}
+FLAGS = {"nan": 1, "saturated": 2, "missing": 4}
 """The bits of the column `flags`: see Scorer.flags."""
 
 
@@ -45,8 +45,9 @@ def score_batch(
     """Scores of a record batch, as a record batch of as many rows in the same order.
 
     Its columns: those of `columns` as they came; score, float32; flags, uint8 (1 a NaN or inf among
-    the features, 2 saturated); and where there is a threshold anomalous, bool: `not score <=
-    threshold`, so that an event that cannot be scored is kept. The schema's metadata names the
+    the features, 2 saturated, 4 a missing value left out or replaced); and where there is a
+    threshold anomalous, bool: `not score <= threshold`, so that an event that cannot be scored is
+    kept. The schema's metadata names the
     model: `vaelocity.fingerprint`, `vaelocity.kind`, `vaelocity.threshold`.
 
     Args:
@@ -163,10 +164,12 @@ def sparse_flags(
     """Scorer.flags, uint8 [n], asked of the scorer for the few rows that can have one.
 
     A flagged row scores NaN (not finite) or the largest float32 (saturated), so a row with any
-    other score needs no second pass.
+    other score needs no second pass; unless the model deals with missing values, whose rows have
+    ordinary scores.
     """
     flags = np.zeros(len(score), np.uint8)
-    doubtful = np.flatnonzero(~(score < _LARGEST))
+    every = any(step["op"] == "missing" for step in scorer.metadata["preprocess"])
+    doubtful = np.flatnonzero(every | ~(np.abs(score) < _LARGEST))
     if len(doubtful):
         some: Any = (
             [column[doubtful] for column in layout]

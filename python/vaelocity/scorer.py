@@ -198,8 +198,10 @@ class Scorer:
     def flags(self, rows: Any, threads: int = 1) -> npt.NDArray[np.uint8]:
         """What is unusual about each row, uint8 [n].
 
-        0: nothing. 1: a NaN or inf among its features, its score is NaN. 2: the score of finite
-        features overflowed and is float32's largest number.
+        A sum of bits, 0: nothing. 1, and then no other: a NaN or inf among its features, its score
+        is NaN. 2: the score of finite features overflowed and is float32's largest number (or, of
+        kind output, the negative one). 4: a NaN or inf was left out of the score or replaced, as
+        the file's preprocessing says (`vaelocity.preprocess`).
         """
 
         def part(layout: _rows.Layout) -> npt.NDArray[np.uint8]:

@@ -53,6 +53,7 @@ def check_steps(steps: Any, part: str, tensors: Tensors, width: int, expected: i
         op = step["op"]
         if op not in _CHECKS:
             raise BundleError(f"{where}: unknown step {op!r}")
+        check_keys(step, ("op", "activation", "slope", *_KEYS[op]), where)
         if step.get("activation", "identity") not in ACTIVATIONS:
             raise BundleError(f"{where}: unknown activation {step['activation']!r}")
         if not is_float32(step.get("slope", 0.01)):
@@ -62,6 +63,14 @@ def check_steps(steps: Any, part: str, tensors: Tensors, width: int, expected: i
         raise BundleError(f"{part}: ends {widths[-1]} wide, expected {expected}")
 
 
+def check_keys(entry: Step, known: Sequence[str], where: str) -> None:
+    """Raise BundleError for a key that no reader of this version understands: it is not passed
+    over, for it could change the score."""
+    for key in entry:
+        if key not in known:
+            raise BundleError(f"{where}: unknown key {key!r}")
+
+
 def only_dense(metadata: Mapping[str, Any]) -> bool:
     """Has the network dense steps and no others: what every format and every scorer knows."""
     steps = [*metadata.get("encoder", ()), *metadata.get("decoder", ())]
@@ -69,11 +78,28 @@ def only_dense(metadata: Mapping[str, Any]) -> bool:
 
 
 def require_dense(metadata: Mapping[str, Any], what: str) -> None:
-    """Raise BundleError if `what` (the beginning of the message) cannot take one of the steps."""
+    """`require_plain`, and no steps other than dense ones."""
+    require_plain(metadata, what)
     for part in ("encoder", "decoder"):
         for i, step in enumerate(metadata[part]):
             if step["op"] != "dense":
                 raise BundleError(f"{what} takes dense steps only, and {part}.{i} is {step['op']}")
+
+
+def require_plain(metadata: Mapping[str, Any], what: str) -> None:
+    """Raise BundleError if `what` (the beginning of the message), which knows standardised
+    features, the squared error and two kinds of latent space, cannot take something in the file."""
+    for i, step in enumerate(metadata["preprocess"]):
+        if step["op"] != "standardize":
+            raise BundleError(
+                f"{what} takes no preprocessing but standardize, and preprocess.{i} is {step['op']}"
+            )
+    loss = metadata["score"].get("loss", "squared_error")
+    if loss != "squared_error":
+        raise BundleError(f"{what} takes the squared error only, and the loss is {loss}")
+    latent = metadata["latent"]["kind"]
+    if latent not in ("point", "gaussian"):
+        raise BundleError(f"{what} takes a point or gaussian latent, and this one is an {latent}")
 
 
 def output_image(step: Step, shapes: Mapping[str, Sequence[int]]) -> Image:
@@ -199,6 +225,18 @@ _CHECKS = {
     "layer_norm": _check_layer_norm,
     "residual": _check_residual,
 }
+
+
+_KEYS = {
+    "dense": ("weight", "bias"),
+    "conv": ("weight", "bias", "input", "stride", "padding"),
+    "conv_transpose": ("weight", "bias", "input", "stride", "padding", "output_padding"),
+    "max_pool": ("input", "kernel", "stride", "padding"),
+    "average_pool": ("input", "kernel", "stride", "padding"),
+    "layer_norm": ("weight", "bias", "epsilon", "groups"),
+    "residual": ("from",),
+}
+"""What a step may say beside op, activation and slope."""
 
 
 def _integer(value: Any, low: int, high: int, what: str) -> int:

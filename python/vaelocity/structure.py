@@ -11,11 +11,27 @@ import numpy.typing as npt
 from vaelocity._core import BundleError
 from vaelocity.bundle_parts import check_parts
 from vaelocity.identity import identity_of, is_frozen
-from vaelocity.steps import check_steps, is_float32, named_tensor
+from vaelocity.preprocess import check_preprocess
+from vaelocity.steps import check_keys, check_steps, is_float32, named_tensor
 from vaelocity.threshold import Threshold
 
 POINT_KINDS = ("reconstruction",)
 GAUSSIAN_KINDS = ("reconstruction", "kl", "mu2", "rz", "elbo")
+
+KINDS = {
+    "point": POINT_KINDS,
+    "gaussian": GAUSSIAN_KINDS,
+    "embedding": ("latent_reconstruction",),
+    "output": ("output",),
+}
+"""By kind of latent space. gaussian: the encoder ends in mu, then logvar. embedding: it ends in e,
+and the decoder goes from e to an e' as wide; latent_reconstruction is the loss between the two.
+output: the encoder's one value is the score, and there is no decoder."""
+
+LOSSES = ("squared_error", "absolute_error", "huber", "bce_with_logits")
+"""Of a feature x and its reconstruction y, both standardised, d = y - x: 1/2 d^2; |d|; huber 1/2
+d^2 for |d| <= delta (1), delta (|d| - delta / 2) beyond; bce_with_logits, y being a logit,
+softplus(y) - c y + 1/2 (x - c)^2 with c = x clamped to [0, 1]."""
 
 Array = npt.NDArray[Any]
 Tensors = Mapping[str, Array]
@@ -42,7 +58,7 @@ def _check(metadata: Mapping[str, Any], tensors: Tensors) -> None:
     n_features = len(features)
     if n_features < 1:
         raise BundleError("features: none")
-    _check_preprocess(metadata["preprocess"], tensors, n_features)
+    check_preprocess(metadata["preprocess"], tensors, n_features)
     _check_state(metadata.get("module"), tensors)
     if is_frozen(metadata):
         _check_scorer(metadata, tensors, n_features)
@@ -55,36 +71,32 @@ def _check(metadata: Mapping[str, Any], tensors: Tensors) -> None:
 def _check_scorer(metadata: Mapping[str, Any], tensors: Tensors, n_features: int) -> None:
     """The network, its score and the conformance rows."""
     latent = metadata["latent"]
-    if latent["kind"] not in ("point", "gaussian"):
+    check_keys(latent, ("kind", "size"), "latent")
+    if latent["kind"] not in KINDS:
         raise BundleError(f"latent: unknown kind {latent['kind']!r}")
     if type(latent["size"]) is not int or latent["size"] < 1:
         raise BundleError(f"latent: a size of {latent['size']!r}")
-    gaussian = latent["kind"] == "gaussian"
-    encoded = latent["size"] * (2 if gaussian else 1)
+    encoded = latent["size"] * (2 if latent["kind"] == "gaussian" else 1)
     check_steps(metadata["encoder"], "encoder", tensors, n_features, encoded)
-    check_steps(metadata["decoder"], "decoder", tensors, latent["size"], n_features)
+    if latent["kind"] == "output":
+        if latent["size"] != 1 or metadata["decoder"] != []:
+            raise BundleError("latent: an output is of size 1 and has no decoder")
+    else:
+        decoded = latent["size"] if latent["kind"] == "embedding" else n_features
+        check_steps(metadata["decoder"], "decoder", tensors, latent["size"], decoded)
     score = metadata["score"]
-    if score["kind"] not in (GAUSSIAN_KINDS if gaussian else POINT_KINDS):
+    check_keys(score, ("kind", "loss", "beta", "delta"), "score")
+    if score["kind"] not in KINDS[latent["kind"]]:
         raise BundleError(f"score: unknown kind {score['kind']!r} for a {latent['kind']} latent")
-    if score.get("loss", "squared_error") != "squared_error":
+    if score.get("loss", "squared_error") not in LOSSES:
         raise BundleError(f"score: unknown loss {score['loss']!r}")
+    delta = score.get("delta", 1.0)
+    if not is_float32(delta) or not np.float32(delta) > 0:
+        raise BundleError(f"score: delta must be positive, got {delta!r}")
     if not is_float32(score.get("beta", 1.0)):
         raise BundleError(f"score: expected a finite number as beta, got {score['beta']!r}")
     if "conformance" in metadata:
         _check_conformance(metadata["conformance"], tensors, n_features)
-
-
-def _check_preprocess(steps: Any, tensors: Tensors, n_features: int) -> None:
-    if len(steps) != 1 or steps[0]["op"] != "standardize":
-        raise BundleError(f'preprocess: expected one step "standardize", got {steps}')
-    mean = named_tensor(tensors, steps[0]["mean"], np.float32, (n_features,))
-    scale = named_tensor(tensors, steps[0]["scale"], np.float32, (n_features,))
-    if not np.isfinite(mean).all():
-        raise BundleError("preprocess: a mean is not finite")
-    with np.errstate(divide="ignore", over="ignore"):
-        inverse = np.float32(1) / scale
-    if not ((scale > 0) & np.isfinite(scale) & np.isfinite(inverse)).all():
-        raise BundleError("preprocess: a scale is not positive and finite")
 
 
 def _check_state(module: Any, tensors: Tensors) -> None:

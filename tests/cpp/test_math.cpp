@@ -24,6 +24,7 @@ struct Case {
 double softplus_exact(double x) {
   return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x));
 }
+double signed_log1p_exact(double x) { return std::copysign(std::log1p(std::fabs(x)), x); }
 double sigmoid_exact(double x) { return 1 / (1 + std::exp(-x)); }
 
 const Case cases[] = {
@@ -33,6 +34,7 @@ const Case cases[] = {
     {"softplus", softplus, softplus_exact, 2.0, 0xd862e32f8225225e},
     {"tanh", tanh, std::tanh, 4.0, 0xde12dcc7a8d96f2d},
     {"erf", erf, std::erf, 2.0, 0xac6f7ed2877a2ce2},
+    {"signed_log1p", signed_log1p, signed_log1p_exact, 2.0, 0},
 };
 
 float from_pattern(uint32_t pattern) {

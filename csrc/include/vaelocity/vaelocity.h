@@ -58,6 +58,7 @@ VAEL_API const char *vael_status_message(vael_status status);
 /* Flags of a row, in the byte beside its score. */
 #define VAEL_FLAG_NONFINITE 1u /* a NaN or inf among its features: its score is NaN */
 #define VAEL_FLAG_SATURATED 2u /* its score overflowed: it is FLT_MAX */
+#define VAEL_FLAG_MISSING 4u   /* a missing value was left out of its score, or replaced */
 
 typedef struct vael_model vael_model;
 
@@ -65,7 +66,7 @@ typedef struct vael_load_options {
   size_t struct_size;   /* sizeof(vael_load_options) */
   uint32_t abi_version; /* VAEL_ABI_VERSION */
   uint32_t skip_verify; /* 1: do not re-score the bundle's conformance rows */
-  const char *kind;     /* reconstruction, kl, mu2, rz, elbo; NULL: the bundle's own */
+  const char *kind;     /* reconstruction, kl, mu2, rz, elbo, ...; NULL: the bundle's own */
   const char *isa;      /* avx512, avx2, generic; NULL: VAELOCITY_ISA, else the best */
 } vael_load_options;
 
@@ -106,8 +107,9 @@ VAEL_API vael_status vael_score_columns(const vael_model *model, const float *co
                                         ptrdiff_t stride, size_t n, void *workspace, float *scores,
                                         uint8_t *flags);
 
-/* 1/2 (y_j - x_j)^2 of every feature, in the standardised space: features is [n][n_features] and
- * sums to the scores. For kind reconstruction only. */
+/* The loss of every feature, in the standardised space, 1/2 (y_j - x_j)^2 where the bundle names no
+ * other, 0 where it leaves the loss: features is [n][n_features] and sums to the scores. For kind
+ * reconstruction only. */
 VAEL_API vael_status vael_score_features_rows(const vael_model *model, const float *rows,
                                               ptrdiff_t row_stride, size_t n, void *workspace,
                                               float *scores, uint8_t *flags, float *features);

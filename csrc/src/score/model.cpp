@@ -44,6 +44,18 @@ void read_conformance(const BundleFile &file, const Network &net, Conformance &c
   conformance.scores = copy<float>(scores, static_cast<size_t>(n));
 }
 
+/// A threshold means nothing to another model's scores.
+void check_owner(const json &metadata, const json &threshold, const std::string &name) {
+  const auto text = [](const json &object, const char *key) -> std::string {
+    return object.contains(key) && object[key].is_string() ? object[key].get<std::string>() : "";
+  };
+  const std::string owner = text(threshold, "model"), identity = text(metadata, "identity");
+  if (!owner.empty() && !identity.empty() && owner != identity)
+    fail("threshold " + name + ": it is for model " + owner.substr(0, 12) +
+         "..., the file holds model " + identity.substr(0, 12) +
+         "...; a threshold means nothing to another model's scores");
+}
+
 std::vector<Threshold> read_thresholds(const json &metadata, const std::string &kind) {
   std::vector<Threshold> thresholds;
   if (!metadata.contains("thresholds"))
@@ -52,6 +64,7 @@ std::vector<Threshold> read_thresholds(const json &metadata, const std::string &
     if (entry.at("kind").get<std::string>() != kind)
       continue;
     const auto name = entry.at("name").get<std::string>();
+    check_owner(metadata, entry, name);
     const double value = entry.at("value").get<double>();
     if (!(std::fabs(value) <= std::numeric_limits<float>::max()) ||
         static_cast<double>(static_cast<float>(value)) != value)

@@ -1,4 +1,4 @@
-// The bundle's JSON as a network: preprocessing, latent space, score; steps.cpp reads the steps.
+// The bundle's JSON as a network: latent space, score; steps.cpp and preprocess.cpp read the rest.
 #include "score/network.h"
 
 #include "score/error.h"
@@ -11,26 +11,38 @@ namespace {
 
 using nlohmann::json;
 
-const std::map<std::string, ScoreKind> kinds = {{"reconstruction", ScoreKind::reconstruction},
-                                                {"kl", ScoreKind::kl},
-                                                {"mu2", ScoreKind::mu2},
-                                                {"rz", ScoreKind::rz},
-                                                {"elbo", ScoreKind::elbo}};
+const std::map<std::string, ScoreKind> kinds = {
+    {"reconstruction", ScoreKind::reconstruction},
+    {"kl", ScoreKind::kl},
+    {"mu2", ScoreKind::mu2},
+    {"rz", ScoreKind::rz},
+    {"elbo", ScoreKind::elbo},
+    {"latent_reconstruction", ScoreKind::latent_reconstruction},
+    {"output", ScoreKind::output}};
 
-void read_preprocessing(const BundleFile &file, Network &net) {
-  const json &steps = file.metadata().at("preprocess");
-  if (steps.size() != 1 || steps[0].at("op").get<std::string>() != "standardize")
-    fail("preprocess: expected one step \"standardize\" and nothing else");
-  net.mean = floats(file.tensor(steps[0].at("mean").get<std::string>(), "F32", {net.n_features}));
-  net.scale = floats(file.tensor(steps[0].at("scale").get<std::string>(), "F32", {net.n_features}));
-  for (int j = 0; j < net.n_features; ++j) {
-    if (const float mean = element(net.mean, j); !std::isfinite(mean))
-      fail("preprocess.0: the mean of feature " + std::to_string(j) + " is " +
-           std::to_string(mean));
-    if (const float s = element(net.scale, j);
-        !(s > 0) || !std::isfinite(s) || !std::isfinite(1 / s))
-      fail("preprocess.0: the scale of feature " + std::to_string(j) + " is " + std::to_string(s));
+const std::map<std::string, Loss> losses = {{"squared_error", Loss::squared_error},
+                                            {"absolute_error", Loss::absolute_error},
+                                            {"huber", Loss::huber},
+                                            {"bce_with_logits", Loss::bce_with_logits}};
+
+const std::map<std::string, LatentKind> latent_kinds = {{"point", LatentKind::point},
+                                                        {"gaussian", LatentKind::gaussian},
+                                                        {"embedding", LatentKind::embedding},
+                                                        {"output", LatentKind::output}};
+
+/// Has a network of that latent space a score of that kind?
+bool has_kind(LatentKind latent, ScoreKind kind) {
+  switch (latent) {
+  case LatentKind::point:
+    return kind == ScoreKind::reconstruction;
+  case LatentKind::gaussian:
+    return kind != ScoreKind::latent_reconstruction && kind != ScoreKind::output;
+  case LatentKind::embedding:
+    return kind == ScoreKind::latent_reconstruction;
+  case LatentKind::output:
+    return kind == ScoreKind::output;
   }
+  return false;
 }
 
 void read_score(const BundleFile &file, const std::string &wanted, Network &net) {
@@ -40,24 +52,40 @@ void read_score(const BundleFile &file, const std::string &wanted, Network &net)
   if (kind == kinds.end())
     fail("score: unknown kind \"" + net.kind_name + "\"", VAEL_ERROR_KIND);
   net.kind = kind->second;
+  check_keys(score, {"kind", "loss", "beta", "delta"}, "score");
   net.beta = read_float(score, "beta", 1.0f, "score");
-  if (const auto loss = score.value("loss", "squared_error"); loss != "squared_error")
-    fail("score: unknown loss \"" + loss + "\"");
-  const bool needs_logvar =
-      net.kind == ScoreKind::kl || net.kind == ScoreKind::rz || net.kind == ScoreKind::elbo;
-  if (needs_logvar && !net.gaussian)
+  const auto name = score.value("loss", "squared_error");
+  const auto loss = losses.find(name);
+  if (loss == losses.end())
+    fail("score: unknown loss \"" + name + "\"");
+  net.loss = loss->second;
+  net.delta = read_float(score, "delta", 1.0f, "score");
+  if (!(net.delta > 0))
+    fail("score: delta must be positive, got " + std::to_string(net.delta));
+  if (has_kind(net.latent_kind, net.kind))
+    return;
+  if (net.latent_kind == LatentKind::point && has_kind(LatentKind::gaussian, net.kind))
     fail("score: kind \"" + net.kind_name + "\" needs a gaussian latent, and this one is a point",
          VAEL_ERROR_KIND);
+  fail("score: no kind \"" + net.kind_name + "\" of such a latent space", VAEL_ERROR_KIND);
 }
 
 void check_widths(const Network &net) {
-  const int encoded = net.gaussian ? 2 * net.latent : net.latent;
+  const int encoded = net.latent_kind == LatentKind::gaussian ? 2 * net.latent : net.latent;
   if (net.encoder.empty() || net.encoder.back().out != encoded)
     fail("encoder: ends " + std::to_string(net.encoder.empty() ? 0 : net.encoder.back().out) +
          " wide, a latent of " + std::to_string(net.latent) + " needs " + std::to_string(encoded));
-  if (net.decoder.empty() || net.decoder.back().out != net.n_features)
+  if (net.latent_kind == LatentKind::output) {
+    if (net.latent != 1 || !net.decoder.empty())
+      fail("latent: an output is of size 1 and has no decoder");
+    return;
+  }
+  const bool embedding = net.latent_kind == LatentKind::embedding;
+  const int decoded = embedding ? net.latent : net.n_features;
+  if (net.decoder.empty() || net.decoder.back().out != decoded)
     fail("decoder: ends " + std::to_string(net.decoder.empty() ? 0 : net.decoder.back().out) +
-         " wide, expected the " + std::to_string(net.n_features) + " features");
+         " wide, expected the " + std::to_string(decoded) +
+         (embedding ? " values of the embedding" : " features"));
 }
 
 /// The file of a model that only torch can score holds its module's state and no network.
@@ -77,7 +105,8 @@ void prune(Network &net) {
   if (last.kind == StepKind::dense &&
       (net.kind == ScoreKind::reconstruction || net.kind == ScoreKind::mu2))
     last.out = net.latent;
-  if (net.kind != ScoreKind::reconstruction && net.kind != ScoreKind::elbo)
+  if (net.kind != ScoreKind::reconstruction && net.kind != ScoreKind::elbo &&
+      net.kind != ScoreKind::latent_reconstruction)
     net.decoder.clear();
 }
 
@@ -96,10 +125,12 @@ Network read_network(const BundleFile &file, const std::string &kind) {
     fail("features: got " + std::to_string(n_features));
   net.n_features = static_cast<int>(n_features);
   const json &latent = metadata.at("latent");
-  const auto latent_kind = latent.at("kind").get<std::string>();
-  if (latent_kind != "point" && latent_kind != "gaussian")
-    fail("latent: unknown kind \"" + latent_kind + "\"");
-  net.gaussian = latent_kind == "gaussian";
+  check_keys(latent, {"kind", "size"}, "latent");
+  const auto latent_name = latent.at("kind").get<std::string>();
+  const auto latent_kind = latent_kinds.find(latent_name);
+  if (latent_kind == latent_kinds.end())
+    fail("latent: unknown kind \"" + latent_name + "\"");
+  net.latent_kind = latent_kind->second;
   const json &size = latent.at("size");
   if (!size.is_number_integer() || size.get<int64_t>() < 1 || size.get<int64_t>() > widest_layer)
     fail("latent: the size is no integer from 1 to " + std::to_string(widest_layer));

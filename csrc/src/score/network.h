@@ -39,14 +39,27 @@ struct Step {
   int other;
 };
 
+/// What is done to the columns before `standardize`, as the file says: preprocess.cpp. Vectors are
+/// empty, or [n_features].
+struct Preprocessing {
+  std::vector<float> policy, imputed, absent, low, high, wrapped, logged;
+  bool leaves_out = false; // terms of absent or missing values
+};
+
+/// What the encoder ends in. gaussian: mu, then logvar. embedding: the decoder goes on from there
+/// and back to there. output: the score.
+enum class LatentKind { point, gaussian, embedding, output };
+
 struct Network {
   const float *mean, *scale; // [n_features]
   std::vector<Step> encoder, decoder;
+  Preprocessing preprocessing;
   int n_features, latent;
-  bool gaussian;
+  LatentKind latent_kind;
   ScoreKind kind;
   std::string kind_name;
-  float beta;
+  Loss loss;
+  float beta, delta;
 };
 
 /// A tensor's bytes may lie at any address in the file: read element by element.
@@ -63,6 +76,14 @@ inline const float *floats(const Tensor &tensor) {
 /// A number that is a finite float32: a double beyond would be undefined behaviour to convert.
 float read_float(const nlohmann::json &object, const char *key, float otherwise,
                  const std::string &where);
+
+/// A key of `object` that is not among `known` is an error: what is not understood is not passed
+/// over.
+void check_keys(const nlohmann::json &object, const std::vector<const char *> &known,
+                const std::string &where);
+
+/// "preprocess" of the file, into mean, scale and preprocessing. Throws LoadError naming the step.
+void read_preprocessing(const BundleFile &file, Network &net);
 
 /// The steps of "encoder" or "decoder" for rows `in` wide. Throws LoadError naming the step.
 std::vector<Step> read_steps(const BundleFile &file, const char *part, int in);

@@ -108,6 +108,35 @@ Layer pack_step(const Step &step, Model &model) {
   return layer;
 }
 
+/// The columns' arrays [padded(n_features)]; null for a step that there is not.
+class ColumnPacker {
+public:
+  ColumnPacker(const Preprocessing &pre, size_t width) : pre_(pre), width_(width) {}
+
+  size_t floats() const {
+    size_t total = 0;
+    for (const auto *values : {&pre_.policy, &pre_.imputed, &pre_.absent, &pre_.low, &pre_.high,
+                               &pre_.wrapped, &pre_.logged})
+      total += values->empty() ? 0 : Arena::rounded(width_);
+    return total;
+  }
+  Columns pack(Arena &arena, int keep_at) const {
+    const auto array = [&](const std::vector<float> &values) -> const float * {
+      if (values.empty())
+        return nullptr;
+      float *packed = arena.take(width_);
+      std::copy(values.begin(), values.end(), packed);
+      return packed;
+    };
+    return {array(pre_.policy), array(pre_.imputed), array(pre_.absent), array(pre_.low),
+            array(pre_.high),   array(pre_.wrapped), array(pre_.logged), keep_at};
+  }
+
+private:
+  const Preprocessing &pre_;
+  size_t width_;
+};
+
 } // namespace
 
 void pack_network(const Network &net, Model &model) {
@@ -116,7 +145,8 @@ void pack_network(const Network &net, Model &model) {
     for (const Step &step : *part)
       steps.push_back(&step);
   const size_t features = static_cast<size_t>(padded(net.n_features));
-  size_t total = 2 * Arena::rounded(features);
+  const ColumnPacker columns(net.preprocessing, features);
+  size_t total = 2 * Arena::rounded(features) + columns.floats();
   for (const Step *step : steps)
     total += packed_floats(*step);
   model.arena = std::make_unique<Arena>(total);
@@ -153,7 +183,8 @@ void pack_network(const Network &net, Model &model) {
   const ScoreTable &table = *model.table;
   model.plan = {net.n_features, net.latent, static_cast<int>(net.encoder.size()),
                 static_cast<int>(net.decoder.size()), mean, inverse_scale, model.layers.data(),
-                model.layers.data() + net.encoder.size(), net.kind, net.beta, values.row_floats,
+                model.layers.data() + net.encoder.size(), net.kind, net.beta, net.loss, net.delta,
+                columns.pack(*model.arena, values.keep_at), values.row_floats,
                 values.at[net.encoder.size()], values.at.back(),
                 // Images are wide: a tile of as few rows as can be stays in L2.
                 images ? table.group_rows : table.tile_rows, table.few_rows};

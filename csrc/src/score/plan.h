@@ -9,7 +9,8 @@
 namespace vael {
 
 enum class Activation { identity, relu, leaky_relu, tanh, sigmoid, elu, silu, gelu };
-enum class ScoreKind { reconstruction, kl, mu2, rz, elbo };
+enum class ScoreKind { reconstruction, kl, mu2, rz, elbo, latent_reconstruction, output };
+enum class Loss { squared_error, absolute_error, huber, bce_with_logits };
 
 /// Widths are padded to this many float32 in everything the single-row kernel reads.
 constexpr int row_padding = 16;
@@ -80,12 +81,28 @@ static constexpr int block_start(int channels, int n, int b) {
   return static_cast<int>(static_cast<int64_t>(channels) * b / n);
 }
 
+/// What is done to a column before it is standardised: input.h says what each array means. All
+/// [padded(n_features)], or null where no column has the step.
+struct Columns {
+  const float *policy;     // of a missing value: 0 reject, 1 flag, 2 impute
+  const float *imputed;    // with policy; 0 where nothing is imputed
+  const float *absent;     // 1: an exact 0 is an absent object's
+  const float *low, *high; // clip; -inf and inf where a column has no bound
+  const float *wrapped;    // 1: an angle
+  const float *logged;     // 1: signed_log1p
+  int keep_at;             // where the row's memory says which terms count, -1: all do
+  bool any() const { return policy || absent || low || wrapped || logged; }
+};
+
 struct Plan {
   int n_features, latent, n_encoder, n_decoder;
   const float *mean, *inverse_scale; // [padded(n_features)], 0 in the padding
   const Layer *encoder, *decoder;
   ScoreKind kind;
   float beta; // elbo only
+  Loss loss;
+  float delta; // huber only
+  Columns columns;
   /// A row's memory while it is scored, in float32s: the standardised features at 0, what each step
   /// makes at its out_at. Values that are alive at the same time do not overlap.
   int row_floats;
@@ -106,11 +123,12 @@ struct Rows {
 /// Flags of a row.
 constexpr uint8_t flag_nonfinite = 1; // a NaN or inf among its features: the score is NaN
 constexpr uint8_t flag_saturated = 2; // finite features, but the score overflowed: FLT_MAX instead
+constexpr uint8_t flag_missing = 4;   // a missing value was left out or replaced
 
 struct Results {
-  float *scores;                // [n]
-  uint8_t *flags;               // [n] or null
-  float *features;              // [n][n_features] or null: 1/2 (y_j - x_j)^2, reconstruction only
+  float *scores;   // [n]
+  uint8_t *flags;  // [n] or null
+  float *features; // [n][n_features] or null: the terms of the loss, reconstruction only
   uint8_t *anomalous = nullptr; // [n] or null: 1 unless the score is <= threshold
   float threshold = 0;
 };

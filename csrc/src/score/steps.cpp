@@ -3,6 +3,7 @@
 
 #include "score/error.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -21,6 +22,16 @@ const std::map<std::string, Activation> activations = {{"identity", Activation::
                                                        {"elu", Activation::elu},
                                                        {"silu", Activation::silu},
                                                        {"gelu", Activation::gelu}};
+
+/// What a step may say beside op, activation and slope.
+const std::map<std::string, std::vector<const char *>> step_keys = {
+    {"dense", {"weight", "bias"}},
+    {"conv", {"weight", "bias", "input", "stride", "padding"}},
+    {"conv_transpose", {"weight", "bias", "input", "stride", "padding", "output_padding"}},
+    {"max_pool", {"input", "kernel", "stride", "padding"}},
+    {"average_pool", {"input", "kernel", "stride", "padding"}},
+    {"layer_norm", {"weight", "bias", "epsilon", "groups"}},
+    {"residual", {"from"}}};
 
 int read_int(const json &value, int low, int high, const std::string &what) {
   if (!value.is_number_integer() || value.get<int64_t>() < low || value.get<int64_t>() > high)
@@ -179,6 +190,12 @@ Step read_step(const BundleFile &file, const json &json_step, const std::string 
   step.activation = activation->second;
   step.slope = read_float(json_step, "slope", 0.01f, where);
   const auto op = json_step.at("op").get<std::string>();
+  const auto keys = step_keys.find(op);
+  if (keys == step_keys.end())
+    fail(where + ": unknown step \"" + op + "\"");
+  std::vector<const char *> known = {"op", "activation", "slope"};
+  known.insert(known.end(), keys->second.begin(), keys->second.end());
+  check_keys(json_step, known, where);
   if (op == "dense") {
     step.kind = StepKind::dense;
     read_dense(file, json_step, where, step);
@@ -192,16 +209,21 @@ Step read_step(const BundleFile &file, const json &json_step, const std::string 
   } else if (op == "layer_norm") {
     step.kind = StepKind::layer_norm;
     read_layer_norm(file, json_step, where, step);
-  } else if (op == "residual") {
+  } else { // residual
     step.kind = StepKind::residual;
     read_residual(json_step, where, widths, step);
-  } else {
-    fail(where + ": unknown step \"" + op + "\"");
   }
   return step;
 }
 
 } // namespace
+
+void check_keys(const json &object, const std::vector<const char *> &known,
+                const std::string &where) {
+  for (const auto &[key, value] : object.items())
+    if (std::find(known.begin(), known.end(), key) == known.end())
+      fail(where + ": unknown key \"" + key + "\"");
+}
 
 float read_float(const json &object, const char *key, float otherwise, const std::string &where) {
   const json value = object.value(key, json(otherwise));

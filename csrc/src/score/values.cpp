@@ -67,6 +67,8 @@ Values place_values(const Network &net) {
   std::vector<bool> flat(n + 1, false); // has a reader that needs the order of the file
   flat[0] = flat[encoded] = flat[n] = true;
   last_use[0] = last_use[n] = always; // the loss reads both
+  if (net.kind == ScoreKind::latent_reconstruction)
+    last_use[encoded] = always;
   for (size_t i = 0; i < n; ++i) {
     const Step &step = *steps[i];
     const size_t part = i < encoded ? 0 : encoded;
@@ -80,6 +82,8 @@ Values place_values(const Network &net) {
   std::vector<Lease> leases;
   values.at.push_back(lease(leases, leased_floats(net.n_features), -1, always));
   values.by_pixel.push_back(false);
+  values.keep_at =
+      net.preprocessing.leaves_out ? lease(leases, leased_floats(net.n_features), -1, always) : -1;
   for (size_t i = 0; i < n; ++i) {
     const Step &step = *steps[i];
     const int now = static_cast<int>(i);

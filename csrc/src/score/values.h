@@ -12,6 +12,7 @@ struct Values {
   std::vector<int> at;         // in float32s
   std::vector<bool> by_pixel;  // an image's layout; everything else is in the order of the file
   std::vector<int> scratch_at; // of step i: as much as it makes, while it runs
+  int keep_at;                 // -1 where every term counts
   std::vector<size_t> other;   // the second value a residual step reads; for others the first again
   int row_floats;
 

@@ -69,12 +69,9 @@ inline Vec sigmoid(Vec x) {
   return select(less(x, zero()), t, set(1.0f)) / (set(1.0f) + t);
 }
 
-/// ln(1 + t) for t in [0, 1], within 1 ulp. Above 1/2 as ln 2 + ln(1 + f) with f = (t - 1) / 2,
-/// which is exact. Coefficients of (ln(1 + f) - f + f^2 / 2) / f^3 on [-1/4, 1/2]: a minimax fit.
-inline Vec log1p_unit(Vec t) {
-  const Mask small = less_equal(t, set(0.5f));
-  const Vec f = select(small, t, (t - set(1.0f)) * set(0.5f));
-  const Vec halved = select(small, zero(), set(1.0f));
+/// n ln 2 + ln(1 + f) for f in [-1/4, 1/2] and n = 0 where the result is small. Coefficients of
+/// (ln(1 + f) - f + f^2 / 2) / f^3: a minimax fit.
+inline Vec log_reduced(Vec n, Vec f) {
   Vec p = set(-0x1.5f53fep-5f);
   p = fma(p, f, set(0x1.a100f6p-4f));
   p = fma(p, f, set(-0x1.0b99a2p-3f));
@@ -84,8 +81,49 @@ inline Vec log1p_unit(Vec t) {
   p = fma(p, f, set(-0x1.fffeb8p-3f));
   p = fma(p, f, set(0x1.555588p-2f));
   const Vec f2 = f * f;
-  const Vec r = fma(halved, set(0x1.7f7d1cp-20f), fma(f2 * f, p, set(-0.5f) * f2));
-  return fma(halved, set(0x1.62e400p-1f), r + f);
+  const Vec r = fma(n, set(0x1.7f7d1cp-20f), fma(f2 * f, p, set(-0.5f) * f2));
+  return fma(n, set(0x1.62e400p-1f), r + f);
+}
+
+/// ln(1 + t) for t in [0, 1], within 1 ulp. Above 1/2 as ln 2 + ln(1 + f) with f = (t - 1) / 2,
+/// which is exact.
+inline Vec log1p_unit(Vec t) {
+  const Mask small = less_equal(t, set(0.5f));
+  const Vec f = select(small, t, (t - set(1.0f)) * set(0.5f));
+  return log_reduced(select(small, zero(), set(1.0f)), f);
+}
+
+/// sign(x) ln(1 + |x|), within 2 ulp: odd and strictly monotone in exact arithmetic, ln(1 + x) for
+/// x >= 0, x for subnormal x.
+inline Vec signed_log1p(Vec x) {
+  const Vec t = abs(x);
+  // 1 + t = 2^n (1 + f) with 1 + f in [3/4, 3/2]: f = t 2^-n + (2^-n - 1), rounded once.
+  const IVec e = (bits(t + set(1.0f)) - iset(0x3f400000)) & iset(0x7f800000);
+  // 2^-n times 4: 2^-128 alone would be subnormal.
+  const Vec four = from_bits(iset(0x40800000) - e);
+  const Vec f = from_bits(bits(t) - e) + fma(set(0.25f), four, set(-1.0f));
+  const Vec n = to_float(shift_right<23>(e));
+  const Vec y = log_reduced(n, f);
+  return copysign(select(less_equal(t, set(0x1.fffffep127f)), y, t), x);
+}
+
+/// The angle x brought into [-pi, pi), pi being 0x1.921fb6p+1; x itself where it is there already.
+/// Within 2^-21 of the float64 remainder up to |x| = 1000; beyond 2^20, where a float32 says little
+/// about an angle, that of +-2^20.
+inline Vec wrap_angle(Vec x) {
+  const Vec pi = set(0x1.921fb6p+1f), below = set(0x1.921fb4p+1f);
+  const Vec limit = set(0x1p20f);
+  const Vec t = max(zero() - limit, min(limit, x));
+  const Vec shifter = set(0x1.8p23f);
+  const Vec n = fma(t, set(0x1.45f306p-3f), shifter) - shifter;
+  // 2 pi in three parts, the first two of few enough bits that n times them is exact.
+  Vec r = fma(n, set(-0x1.920000p+2f), t);
+  r = fma(n, set(-0x1.fb5000p-10f), r);
+  r = fma(n, set(-0x1.110b46p-24f), r);
+  // Rounding may leave r on the wrong side of the seam.
+  r = select(less(r, pi), r, zero() - pi);
+  r = select(less_equal(zero() - pi, r), r, below);
+  return select(less_equal(zero() - pi, x) & less(x, pi), x, r);
 }
 
 /// ln(1 + e^x), within 2 ulp. By e^-|x|, which cannot overflow.

@@ -140,7 +140,7 @@ def _features(metadata: Mapping[str, Any], file: TensorFile) -> Table:
     table.add_column("name")
     table.add_column("mean", justify="right")
     table.add_column("scale", justify="right")
-    step = metadata["preprocess"][0]
+    step = metadata["preprocess"][-1]
     mean, scale = file.read(step["mean"]), file.read(step["scale"])
     for j, name in enumerate(metadata["features"]):
         table.add_row(str(j), name, f"{mean[j]:.6g}", f"{scale[j]:.6g}")

@@ -113,7 +113,7 @@ def plain_torch(metadata: Mapping[str, Any], file: TensorFile) -> Score:
         elif layer["activation"] != "identity":
             raise ValueError(f"activation {layer['activation']}: expected relu or identity")
     network = nn.Sequential(*layers).eval()
-    step = metadata["preprocess"][0]
+    step = metadata["preprocess"][-1]
     mean, inverse = tensor(step["mean"]), 1 / tensor(step["scale"])
 
     def score(rows: Rows) -> npt.NDArray[np.float32]:

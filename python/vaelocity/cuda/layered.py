@@ -24,7 +24,7 @@ from vaelocity.cuda.fused import Outputs
 from vaelocity.cuda.layers import Layers
 from vaelocity.cuda.plan import Blocks
 from vaelocity.cuda.program import programs_to_launch
-from vaelocity.steps import output_width
+from vaelocity.steps import output_width, require_plain
 from vaelocity.structure import GAUSSIAN_KINDS
 
 _COLUMNS = 64  # features of a row that the kernel takes at a time
@@ -50,6 +50,7 @@ class LayeredNetwork:
         device: torch.device,
         memory_limit: int | None,
     ) -> None:
+        require_plain(metadata, "the scorer on a GPU")
         if precision not in PRECISIONS:
             known = ", ".join(PRECISIONS)
             raise ValueError(f"precision: expected one of {known}, got {precision!r}")
@@ -63,7 +64,7 @@ class LayeredNetwork:
         self._decoder = None
         if kind in ("reconstruction", "elbo"):
             self._decoder = Layers(metadata["decoder"], tensors, dtype).to(device)
-        step = metadata["preprocess"][0]
+        step = metadata["preprocess"][-1]
         scaling = np.stack([tensors[step["mean"]], np.reciprocal(tensors[step["scale"]])])
         self._n_features = scaling.shape[1]
         self._padded = -(-self._n_features // _COLUMNS) * _COLUMNS

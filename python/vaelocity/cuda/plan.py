@@ -87,7 +87,7 @@ def network(
     has_logvar = kind in _NEEDS_LOGVAR
     last = encoder.pop()
     latent = [_rows(last, 0, size)] + ([_rows(last, size, 2 * size)] if has_logvar else [])
-    step = metadata["preprocess"][0]
+    step = metadata["preprocess"][-1]
     return Network(
         kind=kind,
         beta=float(metadata["score"].get("beta", 1.0)),

@@ -170,7 +170,7 @@ class _Network:
             _strings("feature_names", metadata["features"]),
         ]
         self._thresholds()
-        step = metadata["preprocess"][0]
+        step = metadata["preprocess"][-1]
         self.data.append(_floats("mean", tensors[step["mean"]]))
         with np.errstate(over="ignore"):
             inverse = np.float32(1) / tensors[step["scale"]]

@@ -21,6 +21,7 @@ from vaelocity._core import Model, __version__
 from vaelocity.bundle import parse_bundle
 from vaelocity.export.onnx_steps import IR_VERSION, OPSET, Graph, add_steps
 from vaelocity.scorer import Scorer
+from vaelocity.steps import require_plain
 from vaelocity.threshold import Threshold
 
 __all__ = ["add_score", "onnx_model"]
@@ -62,6 +63,7 @@ def onnx_model(
     cut = None
     if threshold is not None or scorer.thresholds:
         cut = scorer.threshold(threshold)
+    require_plain(metadata, "the ONNX graph")
     graph = Graph()
     score = add_score(graph, metadata, tensors, scorer.kind)
     graph.node("Identity", _saturated(graph, score), output="score")
@@ -90,7 +92,7 @@ def add_score(graph: Graph, metadata: Metadata, tensors: Tensors, kind: str) -> 
 
 
 def _standardised(graph: Graph, metadata: Metadata, tensors: Tensors) -> str:
-    step = metadata["preprocess"][0]
+    step = metadata["preprocess"][-1]
     with np.errstate(over="ignore"):
         inverse = np.float32(1) / tensors[step["scale"]]
     centred = graph.node("Sub", "rows", graph.constant("mean", tensors[step["mean"]]))

@@ -303,9 +303,10 @@ class Model(nn.Module):
     ) -> None:
         """Write the model to a .vael file, for `models.load`.
 
-        A model of dense layers is frozen: `vaelocity.load` scores with it, without torch. Others
-        have no frozen scorer, take neither `kind` nor `conformance`, and `vaelocity.load` says so.
-        Of the processes of a `vaelocity.distributed.group` only the first one writes.
+        A model of dense layers, or a ConvVAE, is frozen: `vaelocity.load` scores with it, without
+        torch. Others have no frozen scorer, take neither `kind` nor `conformance`, and
+        `vaelocity.load` says so. Of the processes of a `vaelocity.distributed.group` only the first
+        one writes.
 
         Args:
             path: an existing file is replaced, at once.
@@ -323,8 +324,8 @@ class Model(nn.Module):
             RuntimeError: the model was not fitted.
         """
         from vaelocity.distributed import is_first
-        from vaelocity.models.dense import DenseModel
         from vaelocity.models.freeze import freeze
+        from vaelocity.models.latent import LatentModel
         from vaelocity.models.store import store
 
         self._check_fitted()
@@ -332,7 +333,7 @@ class Model(nn.Module):
             return
         chosen = self.thresholds if thresholds is None else thresholds
         counted = list(self.histograms.values() if histograms is None else histograms)
-        if not (isinstance(self, DenseModel) and self.frozen_kinds()):
+        if not (isinstance(self, LatentModel) and self.frozen_kinds()):
             for name, value in (("kind", kind), ("conformance", conformance)):
                 if value is not None:
                     raise ValueError(f"{name}: a {type(self).__name__} has no frozen scorer")

@@ -77,6 +77,21 @@ class ConvVAE(GaussianLatent):
     def rows_apart(self) -> bool:
         return True
 
+    @property
+    def frozen_loss(self) -> str:  # type: ignore[override]
+        return self.loss
+
+    def frozen_kinds(self) -> tuple[str, ...]:
+        return self.kinds
+
+    def frozen_networks(self) -> tuple[tuple[nn.Module, tuple[int, ...]], ...]:
+        down, up = self.encoder, self.decoder[0]
+        assert isinstance(down, ConvEncoder)
+        assert isinstance(up, ConvDecoder)
+        encoder = nn.Sequential(down.convolutions, nn.Flatten(), down.last)
+        decoder = nn.Sequential(up.first, nn.Unflatten(1, up.smallest), up.deconvolutions)
+        return (encoder, self.image), (decoder, (self.latent,))
+
     def output(self, z: Tensor) -> Tensor:
         """The decoder's output before its last function."""
         y: Tensor = self.decoder[0](z)

@@ -119,7 +119,7 @@ def _check_thresholds(model: Model, thresholds: Sequence[Threshold], kinds: Sequ
 @torch.no_grad()
 def get_module(model: Model, metadata: dict[str, Any], tensors: Tensors) -> None:
     """The inverse of `put_module`, for a new module of the file's class and arguments."""
-    step = metadata["preprocess"][0]
+    step = metadata["preprocess"][-1]
     model.scaler.mean.copy_(torch.from_numpy(tensors[step["mean"]]))
     model.scaler.scale.copy_(torch.from_numpy(tensors[step["scale"]]))
     model.fitted.fill_(True)

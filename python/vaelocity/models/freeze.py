@@ -1,4 +1,4 @@
-"""Freezing: from a trained model of dense layers to its .vael file."""
+"""Freezing: from a trained model of dense layers or convolutions to its .vael file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from vaelocity.edge_rows import edge_rows
 from vaelocity.histogram import ScoreHistogram
 from vaelocity.models.dense import DenseModel
 from vaelocity.models.file_parts import Tensors, put_module, put_parts, put_state
+from vaelocity.models.latent import LatentModel
 from vaelocity.models.layers import LEAKY_RELU_SLOPE, Network
+from vaelocity.models.steps import steps_of
 from vaelocity.threshold import Threshold
 
 Floats = npt.NDArray[np.float32]
@@ -26,7 +28,7 @@ latent logvar of hundreds makes exp(logvar) a matter of the last bit of its argu
 
 
 def freeze(
-    model: DenseModel,
+    model: LatentModel,
     path: str | os.PathLike[str],
     kind: str,
     thresholds: Sequence[Threshold],
@@ -63,19 +65,22 @@ def freeze(
 
 
 def describe(
-    model: DenseModel, kind: str, thresholds: Sequence[Threshold]
+    model: LatentModel, kind: str, thresholds: Sequence[Threshold]
 ) -> tuple[dict[str, Any], Tensors]:
     """The file's JSON and tensors, without the conformance rows."""
     metadata, tensors = put_module(model, thresholds, model.frozen_kinds())
+    steps = _dense_parts if isinstance(model, DenseModel) else _other_parts
+    metadata |= steps(model, tensors)
     metadata |= {
-        "encoder": _dense_steps(model.encoder, "encoder", tensors),
         "latent": {"kind": model.latent_kind, "size": model.latent},
-        "decoder": _dense_steps(model.decoder, "decoder", tensors),
-        "score": {"kind": kind, "loss": "squared_error", "beta": getattr(model, "beta", 1.0)},
+        "score": {
+            "kind": kind,
+            "loss": model.frozen_loss,
+            "beta": getattr(model, "beta", 1.0),
+        },
     }
-    elsewhere = ["encoder", "decoder"] + ([] if model.scores_by_examples else ["examples"])
-    put_state(model, metadata, tensors, elsewhere)
-    if model.batch_norm:
+    put_state(model, metadata, tensors, _elsewhere(model))
+    if isinstance(model, DenseModel) and model.batch_norm:
         for part in ("encoder", "decoder"):
             state = getattr(model, part).state_dict()
             # num_batches_tracked is an integer that nothing reads while the momentum is fixed.
@@ -85,6 +90,25 @@ def describe(
                 if value.is_floating_point()
             }
     return metadata, tensors
+
+
+def _elsewhere(model: LatentModel) -> list[str]:
+    """What of the module's state the steps and the conformance rows hold. Convolutions are in the
+    file twice: their steps have norms written out pixel by pixel, which training cannot go on
+    from."""
+    if not isinstance(model, DenseModel):
+        return []
+    return ["encoder", "decoder"] + ([] if model.scores_by_examples else ["examples"])
+
+
+def _dense_parts(model: Any, tensors: Tensors) -> dict[str, Any]:
+    parts = ("encoder", "decoder")
+    return {part: _dense_steps(getattr(model, part), part, tensors) for part in parts}
+
+
+def _other_parts(model: LatentModel, tensors: Tensors) -> dict[str, Any]:
+    networks = zip(("encoder", "decoder"), model.frozen_networks(), strict=True)
+    return {part: steps_of(module, part, shape, tensors) for part, (module, shape) in networks}
 
 
 def _dense_steps(network: Network, part: str, tensors: Tensors) -> list[dict[str, Any]]:
@@ -106,14 +130,14 @@ def _dense_steps(network: Network, part: str, tensors: Tensors) -> list[dict[str
 # ---- Conformance
 
 
-def _examples(model: DenseModel) -> Floats:
+def _examples(model: LatentModel) -> Floats:
     """The training rows the model kept, every one once."""
     rows: Floats = model.examples.cpu().numpy()
     _, first = np.unique(rows, axis=0, return_index=True)
     return rows[np.sort(first)]
 
 
-def _check_agreement(model: DenseModel, kind: str, rows: Floats, scores: Floats) -> None:
+def _check_agreement(model: LatentModel, kind: str, rows: Floats, scores: Floats) -> None:
     """Raise ValueError unless `scores` are torch's, up to float32 rounding.
 
     Tolerance: 1e-4 of the score or 1e-4, whichever is larger, plus 1e-6 ||x'||^2, the rounding of

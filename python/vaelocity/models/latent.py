@@ -28,6 +28,18 @@ class LatentModel(Model):
     encoder: nn.Module
     decoder: nn.Module
 
+    frozen_loss: ClassVar[str] = "squared_error"
+    """The reconstruction loss of a frozen file: one of `vaelocity.structure.LOSSES`."""
+
+    def frozen_kinds(self) -> tuple[str, ...]:
+        """The kinds of score that a file of the model gives; none where it has no frozen scorer."""
+        return ()
+
+    def frozen_networks(self) -> tuple[tuple[nn.Module, tuple[int, ...]], ...]:
+        """Encoder and decoder as `models.steps.steps_of` takes them, each with the shape of its
+        rows: of a model with `frozen_kinds` that is no `DenseModel`."""
+        raise NotImplementedError
+
     def __init__(self, n_features: int, latent: int, feature_names: Sequence[str] | None) -> None:
         super().__init__(n_features, feature_names)
         self.latent = positive(latent, "latent")

@@ -14,6 +14,7 @@ from vaelocity.identity import is_frozen
 from vaelocity.models.base import EXAMPLES, Model
 from vaelocity.models.dense import DenseModel
 from vaelocity.models.file_parts import Tensors, get_module, get_parts, get_state
+from vaelocity.models.latent import LatentModel
 from vaelocity.models.layers import Network
 
 
@@ -41,9 +42,10 @@ def _rebuilt(metadata: dict[str, Any], tensors: Tensors, classes: Sequence[type[
     get_module(model, metadata, tensors)
     get_state(model, metadata, tensors)
     if is_frozen(metadata):
-        if not isinstance(model, DenseModel):
-            raise BundleError(f"module: {type(model).__name__} has no dense layers")
-        _get_layers(model, metadata, tensors)
+        if isinstance(model, DenseModel):
+            _get_layers(model, metadata, tensors)
+        elif not (isinstance(model, LatentModel) and model.frozen_kinds()):
+            raise BundleError(f"module: {type(model).__name__} has no frozen form")
     get_parts(model, metadata, tensors)
     return model.eval()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,46 @@ def images() -> bytes:
     return bundle_bytes(metadata, tensors)
 
 
+def physics() -> Iterator[bytes]:
+    """Every step of preprocessing, and every loss and latent space that the others lack."""
+    pre = [
+        {"op": "missing", "flag": [0], "impute": [1], "values": [0.5]},
+        {"op": "mask_zeros", "columns": [0, 2]},
+        {"op": "clip", "columns": [1, 2], "low": [None, -1.5], "high": [2, None]},
+        {"op": "wrap", "columns": [2]},
+        {"op": "log1p", "columns": [0]},
+        {"op": "standardize", "mean": "mean", "scale": "scale"},
+    ]
+    tensors = {
+        **{"mean": np.zeros(3, "f4"), "scale": np.ones(3, "f4")},
+        **{
+            "w13": np.ones((1, 3), "f4"),
+            "w31": np.ones((3, 1), "f4"),
+            "w11": np.ones((1, 1), "f4"),
+        },
+        **{"b1": np.zeros(1, "f4"), "b3": np.zeros(3, "f4")},
+    }
+    decoders = {"point": ("w31", "b3"), "embedding": ("w11", "b1"), "output": None}
+    for loss in ("absolute_error", "huber", "bce_with_logits"):
+        for latent, names in decoders.items():
+            kind = {"embedding": "latent_reconstruction"}.get(latent, latent)
+            dense = names and {"op": "dense", "weight": names[0], "bias": names[1]}
+            metadata: dict[str, Any] = {
+                "features": ["a", "b", "c"],
+                "preprocess": pre,
+                "encoder": [{"op": "dense", "weight": "w13", "bias": "b1"}],
+                "latent": {"kind": latent, "size": 1},
+                "decoder": [dense] if dense else [],
+                "score": {
+                    "kind": "reconstruction" if latent == "point" else kind,
+                    "loss": loss,
+                    "delta": 0.5,
+                },
+                "thresholds": [],
+            }
+            yield bundle_bytes(metadata, tensors)
+
+
 def without_tensors(metadata: str) -> bytes:
     """A file that is right but for its metadata."""
     mark, zeros = b'"checksum":"sha256:', b"0" * 64
@@ -103,6 +144,8 @@ def main(folder: Path) -> None:
     for i, network in enumerate(NETWORKS):
         (folder / f"model{i}.vael").write_bytes(model(*network))
     (folder / "images.vael").write_bytes(images())
+    for i, data in enumerate(physics()):
+        (folder / f"physics{i}.vael").write_bytes(data)
     (folder / "empty").write_bytes(b"")
     (folder / "brace").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
     deep = b'{"__metadata__":' + b"[" * 5000

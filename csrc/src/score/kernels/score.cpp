@@ -7,6 +7,7 @@
 #include "score/kernels/conv.h"
 #include "score/kernels/dense.h"
 #include "score/kernels/input.h"
+#include "score/kernels/loss.h"
 #include "score/kernels/norm.h"
 #include "score/kernels/pool.h"
 #include "score/plan.h"
@@ -19,21 +20,25 @@ namespace vael::VAEL_ISA {
 namespace {
 
 bool needs_decoder(ScoreKind kind) {
-  return kind == ScoreKind::reconstruction || kind == ScoreKind::elbo;
+  return kind == ScoreKind::reconstruction || kind == ScoreKind::elbo ||
+         kind == ScoreKind::latent_reconstruction;
 }
 
 /// The score that the sums make, before saturation. Sums a kind does not use are 0.
 float combine(const Plan &plan, float reconstruction_sum, float latent_sum) {
+  const float scale = loss_scale(plan.loss);
   switch (plan.kind) {
   case ScoreKind::reconstruction:
-    return 0.5f * reconstruction_sum;
+  case ScoreKind::latent_reconstruction:
+    return scale * reconstruction_sum;
   case ScoreKind::kl:
     return 0.5f * latent_sum;
   case ScoreKind::mu2:
   case ScoreKind::rz:
+  case ScoreKind::output:
     return latent_sum;
   case ScoreKind::elbo:
-    return __builtin_fmaf(plan.beta, 0.5f * latent_sum, 0.5f * reconstruction_sum);
+    return __builtin_fmaf(plan.beta, 0.5f * latent_sum, scale * reconstruction_sum);
   }
   return 0.0f;
 }
@@ -42,28 +47,51 @@ float combine(const Plan &plan, float reconstruction_sum, float latent_sum) {
 float saturate(float value, bool finite) {
   if (!finite)
     return __builtin_nanf("");
+  if (value < -FLT_MAX)
+    return -FLT_MAX;
   return value <= FLT_MAX ? value : FLT_MAX;
 }
 
 void write(const Plan &plan, const Results &results, size_t row, float reconstruction_sum,
-           float latent_sum, bool finite) {
+           float latent_sum, Status status) {
   const float score = combine(plan, reconstruction_sum, latent_sum);
-  results.scores[row] = saturate(score, finite);
-  if (results.flags)
-    results.flags[row] = !finite ? flag_nonfinite : score <= FLT_MAX ? 0 : flag_saturated;
+  results.scores[row] = saturate(score, status.finite);
+  if (results.flags) {
+    const bool within = score <= FLT_MAX && score >= -FLT_MAX;
+    results.flags[row] = !status.finite ? flag_nonfinite
+                                        : static_cast<uint8_t>((within ? 0 : flag_saturated) |
+                                                               (status.missed ? flag_missing : 0));
+  }
   if (results.anomalous)
     results.anomalous[row] = !(results.scores[row] <= results.threshold);
 }
 
-/// 1/2 (y_j - x_j)^2 of one row; x and y hold feature j at j * stride.
+/// The terms of one row's loss; x and y hold feature j at j * stride, as does what says which
+/// count.
 void write_features(const Plan &plan, const Results &results, size_t row, const float *x,
-                    const float *y, ptrdiff_t stride, bool finite) {
+                    const float *y, const float *keep, ptrdiff_t stride, bool finite) {
   float *out = results.features + row * static_cast<size_t>(plan.n_features);
-  for (int j = 0; j < plan.n_features; ++j) {
-    const float d = y[j * stride] - x[j * stride];
-    out[j] = saturate(0.5f * (d * d), finite);
-  }
+  with_loss(plan, [&](auto loss) { loss_terms(loss, x, y, keep, stride, plan.n_features, out); });
+  for (int j = 0; j < plan.n_features; ++j)
+    out[j] = saturate(out[j], finite);
 }
+
+/// What the decoder's output is compared with: the features, or the embedding that it began with.
+struct Target {
+  int at, width;
+  bool plain; // all of it, by the squared error
+  explicit Target(const Plan &plan) : at(0), width(plan.n_features) {
+    if (plan.kind == ScoreKind::latent_reconstruction) {
+      at = plan.latent_at;
+      width = plan.latent;
+    }
+    plain = plan.loss == Loss::squared_error && !keeps(plan);
+  }
+  /// Terms of absent features leave the loss; of an embedding all count.
+  static bool keeps(const Plan &plan) {
+    return plan.columns.keep_at >= 0 && plan.kind != ScoreKind::latent_reconstruction;
+  }
+};
 
 /// The sums over the latent variables, dispatched on the kind: f(Term{}) is called for kinds that
 /// have one.
@@ -77,6 +105,8 @@ template <class F> void latent_term(ScoreKind kind, F f) {
   case ScoreKind::rz:
     return f(RzTerm{});
   case ScoreKind::reconstruction:
+  case ScoreKind::latent_reconstruction:
+  case ScoreKind::output:
     return;
   }
 }
@@ -111,9 +141,10 @@ void score_tile(const Plan &plan, const Rows &rows, size_t first, size_t at, int
   float *reconstruction = workspace; // [tile]
   float *latent = reconstruction + tile;
   float *bad = latent + tile;
-  float *x = bad + tile; // [row_floats][tile]
+  float *missed = bad + tile;
+  float *x = missed + tile; // [row_floats][tile]
 
-  load_tile(plan, rows, first, count, used, x, bad, tile);
+  load_tile(plan, rows, first, count, used, x, bad, missed, tile);
   for (int i = 0; i < plan.n_encoder; ++i)
     step_tile(plan.encoder[i], x, tile, used);
   const float *z = x + static_cast<ptrdiff_t>(plan.latent_at) * tile;
@@ -124,18 +155,31 @@ void score_tile(const Plan &plan, const Rows &rows, size_t first, size_t at, int
       const float *logvar = plan.kind == ScoreKind::mu2 ? z : z + plan.latent * tile;
       store(latent + r, sum_rows<Term>(z + r, logvar + r, tile, plan.latent));
     });
+    if (plan.kind == ScoreKind::output)
+      store(latent + r, load(z + r));
   }
   const float *y = x + static_cast<ptrdiff_t>(plan.output_at) * tile;
+  const Target target(plan);
+  const float *keep = Target::keeps(plan) ? x + plan.columns.keep_at * tile : nullptr;
   if (needs_decoder(plan.kind)) {
     for (int i = 0; i < plan.n_decoder; ++i)
       step_tile(plan.decoder[i], x, tile, used);
+    const float *to = x + static_cast<ptrdiff_t>(target.at) * tile;
     for (int r = 0; r < used; r += Vec::lanes)
-      store(reconstruction + r, sum_rows<SquaredError>(x + r, y + r, tile, plan.n_features));
+      if (target.plain)
+        store(reconstruction + r, sum_rows<SquaredError>(to + r, y + r, tile, target.width));
+      else
+        with_loss(plan, [&](auto loss) {
+          store(reconstruction + r,
+                loss_rows(loss, to + r, y + r, keep ? keep + r : nullptr, tile, target.width));
+        });
   }
   for (int r = 0; r < count; ++r) {
-    write(plan, results, at + r, reconstruction[r], latent[r], bad[r] == 0.0f);
+    const Status status{bad[r] == 0.0f, missed[r] != 0.0f};
+    write(plan, results, at + r, reconstruction[r], latent[r], status);
     if (results.features)
-      write_features(plan, results, at + r, x + r, y + r, tile, bad[r] == 0.0f);
+      write_features(plan, results, at + r, x + r, y + r, keep ? keep + r : nullptr, tile,
+                     status.finite);
   }
 }
 
@@ -179,15 +223,21 @@ template <int R> void step_few(const Layer &layer, float *memory, ptrdiff_t stri
   }
 }
 
+float sum_loss(const Plan &plan, const float *x, const float *y, const float *keep, int n) {
+  float sum = 0;
+  with_loss(plan, [&](auto loss) { sum = loss_one(loss, x, y, keep, n); });
+  return sum;
+}
+
 template <int R>
 void score_few(const Plan &plan, const Rows &rows, size_t first, size_t at, float *workspace,
                const Results &results) {
   const ptrdiff_t stride = plan.row_floats;
   float *x = workspace; // [R][stride]
 
-  bool finite[R];
+  Status status[R];
   for (int r = 0; r < R; ++r)
-    finite[r] = load_one(plan, rows, first + r, x + r * stride);
+    status[r] = load_one(plan, rows, first + r, x + r * stride);
   for (int i = 0; i < plan.n_encoder; ++i)
     step_few<R>(plan.encoder[i], x, stride);
   const float *z = x + plan.latent_at;
@@ -197,24 +247,33 @@ void score_few(const Plan &plan, const Rows &rows, size_t first, size_t at, floa
     for (int r = 0; r < R; ++r)
       latent[r] = sum_one<Term>(z + r * stride, logvar + r * stride, plan.latent);
   });
+  if (plan.kind == ScoreKind::output)
+    for (int r = 0; r < R; ++r)
+      latent[r] = z[r * stride];
   const float *y = x + plan.output_at;
+  const Target target(plan);
+  const float *keep = Target::keeps(plan) ? x + plan.columns.keep_at : nullptr;
   if (needs_decoder(plan.kind)) {
     for (int i = 0; i < plan.n_decoder; ++i)
       step_few<R>(plan.decoder[i], x, stride);
     for (int r = 0; r < R; ++r)
-      reconstruction[r] = sum_one<SquaredError>(x + r * stride, y + r * stride, plan.n_features);
+      reconstruction[r] = target.plain ? sum_one<SquaredError>(x + target.at + r * stride,
+                                                               y + r * stride, target.width)
+                                       : sum_loss(plan, x + target.at + r * stride, y + r * stride,
+                                                  keep ? keep + r * stride : nullptr, target.width);
   }
   for (int r = 0; r < R; ++r) {
-    write(plan, results, at + r, reconstruction[r], latent[r], finite[r]);
+    write(plan, results, at + r, reconstruction[r], latent[r], status[r]);
     if (results.features)
-      write_features(plan, results, at + r, x + r * stride, y + r * stride, 1, finite[r]);
+      write_features(plan, results, at + r, x + r * stride, y + r * stride,
+                     keep ? keep + r * stride : nullptr, 1, status[r].finite);
   }
 }
 
 size_t workspace_floats(const Plan &plan) {
   const size_t tile = static_cast<size_t>(plan.tile_rows);
   const size_t row = static_cast<size_t>(plan.row_floats);
-  const size_t many = tile * (3 + row);
+  const size_t many = tile * (4 + row);
   const size_t few = few_at_once * row;
   return many > few ? many : few;
 }
