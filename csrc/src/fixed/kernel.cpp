@@ -56,18 +56,24 @@ private:
   }
 };
 
-void add(uint64_t &sum, int32_t x, int32_t weight) {
-  sum += static_cast<uint64_t>(int64_t{x} * weight);
-}
-void add(uint32_t &sum, int32_t x, int32_t weight) {
-  sum += static_cast<uint32_t>(x) * static_cast<uint32_t>(weight);
+// Eight lanes of a sum that stays in registers; plain loops over all rows keep it in memory.
+typedef uint32_t Narrow __attribute__((vector_size(32)));
+typedef uint32_t Unaligned __attribute__((vector_size(32), aligned(4), may_alias));
+
+void add_products(const int32_t *x, const int32_t *weight, size_t n, uint32_t *sum) {
+  for (size_t r = 0; r < R; r += 8) {
+    Narrow lanes = {};
+    for (size_t k = 0; k < n; ++k)
+      lanes +=
+          *reinterpret_cast<const Unaligned *>(x + k * R + r) * static_cast<uint32_t>(weight[k]);
+    *reinterpret_cast<Unaligned *>(sum + r) = lanes;
+  }
 }
 
-template <class Sum>
-void add_products(const int32_t *x, const int32_t *weight, size_t n, Sum *sum) {
+void add_products(const int32_t *x, const int32_t *weight, size_t n, uint64_t *sum) {
   for (size_t k = 0; k < n; ++k)
     for (size_t r = 0; r < R; ++r)
-      add(sum[r], x[k * R + r], weight[k]);
+      sum[r] += static_cast<uint64_t>(int64_t{x[k * R + r]} * weight[k]);
 }
 
 /// sum [R] = bias + weight x, modulo 2^64, in the sum's fraction.
