@@ -33,6 +33,7 @@ standardize: (x - mean) * (1 / scale).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,7 @@ def _columns(step: Step, key: str, where: str, n_features: int) -> list[int]:
     good = isinstance(columns, list) and all(type(column) is int for column in columns)
     if good:
         inside = not columns or (columns[0] >= 0 and columns[-1] < n_features)
-        good = inside and all(a < b for a, b in zip(columns, columns[1:], strict=False))
+        good = inside and all(a < b for a, b in pairwise(columns))
     if not good:
         raise BundleError(
             f"{where}: expected ascending numbers of columns below {n_features} as {key}"

@@ -76,9 +76,9 @@ void *open_session(const char *library, const void *model, size_t bytes, char *w
   status = status ? status : call(set_optimization, options, all_optimizations);
   status = status ? status : call(set_intra_threads, options, 1);
   status = status ? status : call(set_inter_threads, options, 1);
-  status = status ? status
-                  : call(create_session_from_array, environment, model, bytes, options,
-                         &made->session);
+  status =
+      status ? status
+             : call(create_session_from_array, environment, model, bytes, options, &made->session);
   status = status ? status : call(create_cpu_memory, 0, 0, &made->memory);
   if (!status)
     return made;

@@ -23,6 +23,7 @@ from vaelocity._core import Model, __version__
 from vaelocity.bundle import parse_bundle
 from vaelocity.export.onnx_steps import IR_VERSION, OPSET, Graph
 from vaelocity.scorer import Scorer
+from vaelocity.steps import require_plain
 
 __all__ = ["qonnx_model"]
 
@@ -76,6 +77,7 @@ def qonnx_model(
     data = Path(path).read_bytes()
     scorer = Scorer(Model.from_bytes(data, kind or "", verify=True))
     metadata, tensors = parse_bundle(data)
+    require_plain(metadata, "the QONNX graph")
     network = _QuantisedNetwork(weight_bits, activation_bits, integer_bits)
     output = network.add(_parts(metadata, tensors, scorer.kind))
     return _model(network, output, scorer)
