@@ -234,7 +234,7 @@ def change(metadata: Metadata, path: str, value: object) -> Metadata:
         ("format", 2**63 + 7, "written in format 9223372036854775815, this vaelocity reads up to"),
         ("format", "1", 'not a JSON object with an integer "format"'),
         ("format", ..., 'not a JSON object with an integer "format"'),
-        ("preprocess/0/op", "whiten", r"preprocess\.0: no step"),
+        ("preprocess/0/op", "whiten", "preprocess.0: no step"),
         ("preprocess", [], 'preprocess: expected one step "standardize"'),
         ("encoder/0/op", "mixture", "encoder.0: unknown step 'mixture'"),
         ("decoder/1/activation", "swishish", "decoder.1: unknown activation 'swishish'"),

@@ -148,7 +148,7 @@ void read_preprocessing(const BundleFile &file, Network &net) {
     read_one(file, steps[i], op, where, net);
   }
   if (!net.mean)
-    fail("preprocess: expected a step \"standardize\" at the end");
+    fail("preprocess: expected one step \"standardize\" at the end");
 }
 
 } // namespace vael
