@@ -6,9 +6,14 @@ import ctypes
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+Rows = npt.NDArray[np.float32]
 
 
 class NotBuilt(RuntimeError):
@@ -48,3 +53,21 @@ def shared_library(name: str, *flags: str, sources: Sequence[tuple[str, str]] = 
         with as_file(files("vaelocity") / "benchmark" / name) as source:
             build(source, made, "-shared", "-fPIC", f"-I{folder}", *flags)
         return ctypes.CDLL(str(made))  # stays mapped when the file is gone
+
+
+def each_row(library: ctypes.CDLL, n: int) -> Callable[[Rows], Callable[[], Rows]]:
+    """For `Way.bind`: rows [n, d] -> a call of the library's score_each(rows, n, scores)."""
+    score = library.score_each
+    score.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p]
+
+    def bind(rows: Rows) -> Callable[[], Rows]:
+        scores = np.empty(n, np.float32)
+        at, to = rows.ctypes.data, scores.ctypes.data
+
+        def call() -> Rows:
+            score(at, n, to)
+            return scores
+
+        return call
+
+    return bind

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import re
 from collections.abc import Sequence
 
-import numpy as np
 import onnx
 
-from vaelocity.benchmark.compiled import shared_library
+from vaelocity.benchmark.compiled import each_row, shared_library
 from vaelocity.benchmark.peers.onnx_graph import score_model
-from vaelocity.benchmark.peers.protocol import Call, Way
-from vaelocity.frozen import Network, Rows
+from vaelocity.benchmark.peers.protocol import Way
+from vaelocity.frozen import Network
 
 NAME = "emx-onnx-cgen"
 LIBRARY = "emx_onnx_cgen"
@@ -43,19 +41,6 @@ def ways(network: Network, n: int) -> Sequence[Way]:
         library = shared_library(
             "generated.c", "-O3", "-march=native", *flags, sources=[("model.c", code)]
         )
-        score = library.score_each
-        score.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p]
-
-        def bind(rows: Rows) -> Call:
-            scores = np.empty(n, np.float32)
-            at, to = rows.ctypes.data, scores.ctypes.data
-
-            def call() -> Rows:
-                score(at, n, to)
-                return scores
-
-            return call
-
-        return Way(name, bind)
+        return Way(name, each_row(library, n))
 
     return [way("-O3 -march=native"), way("-O3 -march=native -ffast-math", "-ffast-math")]
