@@ -12,6 +12,8 @@ from vaelocity.frozen import Network, Rows
 JETS = "59-64-32-16-32-64-59"
 L1 = "57-32-16-3-16-32-57"
 ENCODER = "57-32-16-8 mu2"
+STUDENT = "252-15-1 mu2"
+TELEMETRY = "25-64-16-64-25"
 MNIST = "784-512-256-32-256-512-784"
 IMAGES = ("mnist-conv", "cicada-conv")
 TRIGGERS = (JETS, L1, ENCODER)
@@ -27,6 +29,7 @@ def networks(folder: Path, quick: bool) -> list[Network]:
         jets,
         build(57, (32, 16), 3, folder),
         build(57, (32, 16), 8, folder, "mu2"),
+        build(252, (15,), 1, folder, "mu2"),
         build(25, (64,), 16, folder),
         build(784, (512, 256), 32, folder),
         *(images(name, folder) for name in IMAGES),
