@@ -70,17 +70,17 @@ class Model:
     @property
     def workspace_bytes(self) -> int: ...
 
-FixedFormat: TypeAlias = tuple[int, int, bool, bool, bool]
+_FixedFormat: TypeAlias = tuple[int, int, bool, bool, bool]
 """width, fraction, signed, rounds to nearest, saturates"""
-FixedLayer: TypeAlias = tuple[
+_FixedLayer: TypeAlias = tuple[
     npt.NDArray[np.int32],
     npt.NDArray[np.int64],
-    FixedFormat,
+    _FixedFormat,
     int,
     bool,
     bool,
     bool,
-    FixedFormat,
+    _FixedFormat,
 ]
 """weight, bias, the sum's format, product_fraction, at_once, narrow, relu, the result's format"""
 
@@ -89,12 +89,12 @@ class FixedNetwork:
         self,
         mean: npt.NDArray[np.float32],
         inverse_scale: npt.NDArray[np.float32],
-        input: FixedFormat,
-        layers: Sequence[FixedLayer],
+        input: _FixedFormat,
+        layers: Sequence[_FixedLayer],
         reconstruction: bool,
         x_shift: int,
         y_shift: int,
-        score: FixedFormat,
+        score: _FixedFormat,
         square_fraction: int,
         isa: str = "",
     ) -> None: ...
