@@ -70,17 +70,17 @@ class Model:
     @property
     def workspace_bytes(self) -> int: ...
 
-_FixedFormat: TypeAlias = tuple[int, int, bool, bool, bool]
+FixedFormat: TypeAlias = tuple[int, int, bool, bool, bool]
 """width, fraction, signed, rounds to nearest, saturates"""
-_FixedLayer: TypeAlias = tuple[
+FixedLayer: TypeAlias = tuple[
     npt.NDArray[np.int32],
     npt.NDArray[np.int64],
-    _FixedFormat,
+    FixedFormat,
     int,
     bool,
     bool,
     bool,
-    _FixedFormat,
+    FixedFormat,
 ]
 """weight, bias, the sum's format, product_fraction, at_once, narrow, relu, the result's format"""
 
@@ -89,12 +89,12 @@ class FixedNetwork:
         self,
         mean: npt.NDArray[np.float32],
         inverse_scale: npt.NDArray[np.float32],
-        input: _FixedFormat,
-        layers: Sequence[_FixedLayer],
+        input: FixedFormat,
+        layers: Sequence[FixedLayer],
         reconstruction: bool,
         x_shift: int,
         y_shift: int,
-        score: _FixedFormat,
+        score: FixedFormat,
         square_fraction: int,
         isa: str = "",
     ) -> None: ...
