@@ -12,8 +12,9 @@ from building import clang, run, tool
 from physics_networks import COLUMNS, edges, network, promised
 from test_export import FLAGS, MAIN
 
+import vaelocity
 from vaelocity import _core
-from vaelocity.export import cpp_header
+from vaelocity.export import cpp_header, onnx_model
 
 LOSSES = ("squared_error", "absolute_error", "huber", "bce_with_logits")
 STEPS = tuple(COLUMNS)
@@ -85,3 +86,65 @@ def test_the_header_gives_the_librarys_bits(
     program = clang() if name == "clang++" else tool(name)
     run(program, *FLAGS, *more, source, "-o", tmp_path / "main")
     assert run(tmp_path / "main", tmp_path / "rows").splitlines() == expected
+
+
+def onnx_scores(model: bytes, rows: np.ndarray) -> np.ndarray:
+    ort = pytest.importorskip("onnxruntime")
+    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(["score"], {"rows": rows})[0])
+
+
+def test_onnxruntime_gives_the_scores(files: list[tuple[Path, str]]) -> None:
+    pytest.importorskip("onnx")
+    rows = rows_for()
+    for path, kind in files:
+        expected = vaelocity.load(path, kind=kind).score(rows)
+        found = onnx_scores(onnx_model(path, kind=kind), rows)
+        assert np.array_equal(np.isnan(found), np.isnan(expected))
+        usual = ~np.isnan(expected) & (np.abs(np.nan_to_num(rows, posinf=0, neginf=0)) < 100).all(1)
+        assert usual.sum() > 100
+        np.testing.assert_allclose(found[usual], expected[usual], rtol=1e-4, atol=2e-5)
+        largest = np.finfo(np.float32).max
+        assert (np.abs(found[~np.isnan(found)]) <= largest).all()
+
+
+def one_column(step: dict[str, Any], folder: Path) -> Path:
+    """A file whose score is its one feature after `step`."""
+    one, zero = np.ones(1, np.float32), np.zeros(1, np.float32)
+    metadata = {
+        "features": ["x"],
+        "preprocess": [
+            {**step, "columns": [0]},
+            {"op": "standardize", "mean": "zero", "scale": "one"},
+        ],
+        "encoder": [{"op": "dense", "weight": "w", "bias": "zero"}],
+        "latent": {"kind": "output", "size": 1},
+        "decoder": [],
+        "score": {"kind": "output"},
+    }
+    path = folder / f"{step['op']}.vael"
+    path.write_bytes(promised(metadata, {"zero": zero, "one": one, "w": one[None]}, ["output"]))
+    return path
+
+
+def test_steps_in_onnx_are_as_exact_as_float32(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    rng = np.random.default_rng(0)
+    wide = (rng.normal(size=(4000, 1)) * 10.0 ** rng.uniform(-40, 38, (4000, 1))).astype(np.float32)
+    path = one_column({"op": "log1p"}, tmp_path)
+    found, exact = onnx_scores(onnx_model(path), wide), vaelocity.load(path).score(wide)
+    np.testing.assert_allclose(found, exact, rtol=1e-6)
+    pi = np.float32(np.pi)
+    angles = rng.uniform(-1000, 1000, 4000).astype(np.float32)
+    angles[:6] = [pi, -pi, np.nextafter(pi, np.float32(0)), 3e38, -3e38, 0]
+    path = one_column({"op": "wrap"}, tmp_path)
+    found = onnx_scores(onnx_model(path), angles[:, None])
+    exact = vaelocity.load(path).score(angles[:, None])
+    assert ((found >= -pi) & (found < pi)).all()
+    assert np.array_equal(found[np.abs(angles) < pi], angles[np.abs(angles) < pi])
+    # A float32 of 2^20 and more says nothing about an angle.
+    apart = np.abs(found - exact)[np.abs(angles) < 2**20]
+    assert np.minimum(apart, 2 * np.pi - apart).max() < 1e-6
+    clip = {"op": "clip", "low": [-1.0], "high": [2.0]}
+    path = one_column(clip, tmp_path)
+    assert np.array_equal(onnx_scores(onnx_model(path), wide), np.clip(wide[:, 0], -1, 2))
