@@ -188,7 +188,11 @@ def test_wrap_brings_an_angle_into_its_range_and_leaves_one_that_is_there() -> N
     inside = np.concatenate([inside, [-pi, np.nextafter(pi, np.float32(0)), 0, 1e-40]])
     inside = inside.astype(np.float32)
     assert np.array_equal(one_feature({"op": "wrap"}, inside), inside)
-    x = np.concatenate([rng.uniform(-1000, 1000, 5000), [pi, 4 * pi, -3 * pi]]).astype(np.float32)
+    # At the seam, too: turns and a half, and the floats beside them.
+    seams = np.float32(np.pi * np.arange(-317, 318, 2))
+    seams = np.concatenate([seams + np.spacing(seams) * np.float32(k) for k in range(-3, 4)])
+    x = np.concatenate([rng.uniform(-1000, 1000, 5000), [pi, 4 * pi, -3 * pi], seams])
+    x = x.astype(np.float32)
     got = one_feature({"op": "wrap"}, x)
     assert ((got >= -pi) & (got < pi)).all()
     # As directions: at the seam -pi and pi are one.

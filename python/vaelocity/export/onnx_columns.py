@@ -75,9 +75,12 @@ def _wrap(graph: Graph, angle: str) -> str:
     for i, part in enumerate(("0x1.92p+2", "0x1.fb5p-10", "0x1.110b46p-24")):
         size = graph.constant(f"two_pi_{i}", float.fromhex(part))
         r = graph.node("Sub", r, graph.node("Mul", n, size))
-    below = graph.constant("below_pi", np.nextafter(np.float32(np.pi), np.float32(0)))
-    r = graph.node("Where", graph.node("Less", r, pi), r, minus_pi)
-    r = graph.node("Max", graph.node("Min", r, below), minus_pi)
+    # n may be off by one where the angle is near the seam.
+    turn = graph.constant("two_pi", np.float32(2 * np.pi))
+    r = graph.node("Where", graph.node("Less", r, pi), r, graph.node("Sub", r, turn))
+    r = graph.node(
+        "Where", graph.node("LessOrEqual", minus_pi, r), r, graph.node("Add", r, turn)
+    )
     inside = graph.node(
         "And", graph.node("LessOrEqual", minus_pi, angle), graph.node("Less", angle, pi)
     )

@@ -12,15 +12,15 @@ inline float signed_log1p(float x) {
 }
 /// The angle x brought into [-pi, pi).
 inline float wrap_angle(float x) {
-  const float pi = 0x1.921fb6p+1f, below = 0x1.921fb4p+1f;
+  const float pi = 0x1.921fb6p+1f, two_pi = 0x1.921fb6p+2f;
   const float t = max(-0x1p20f, min(0x1p20f, x));
   const float shifter = 0x1.8p23f;
   const float n = fma(t, 0x1.45f306p-3f, shifter) - shifter;
   float r = fma(n, -0x1.920000p+2f, t);
   r = fma(n, -0x1.fb5000p-10f, r);
   r = fma(n, -0x1.110b46p-24f, r);
-  r = r < pi ? r : -pi;
-  r = -pi <= r ? r : below;
+  r = r < pi ? r : r - two_pi;
+  r = -pi <= r ? r : r + two_pi;
   return -pi <= x && x < pi ? x : r;
 }
 
