@@ -78,9 +78,7 @@ def _wrap(graph: Graph, angle: str) -> str:
     # n may be off by one where the angle is near the seam.
     turn = graph.constant("two_pi", np.float32(2 * np.pi))
     r = graph.node("Where", graph.node("Less", r, pi), r, graph.node("Sub", r, turn))
-    r = graph.node(
-        "Where", graph.node("LessOrEqual", minus_pi, r), r, graph.node("Add", r, turn)
-    )
+    r = graph.node("Where", graph.node("LessOrEqual", minus_pi, r), r, graph.node("Add", r, turn))
     inside = graph.node(
         "And", graph.node("LessOrEqual", minus_pi, angle), graph.node("Less", angle, pi)
     )

@@ -23,7 +23,7 @@ class LatentModel(Model):
     """
 
     latent_kind: ClassVar[str]
-    """point or gaussian."""
+    """point or gaussian; or output: see `DenseModel`."""
 
     encoder: nn.Module
     decoder: nn.Module
