@@ -49,6 +49,7 @@ __all__ = [
     "leaves_out",
     "only_standardized",
     "prepared",
+    "scorable",
 ]
 
 ORDER = ("missing", "mask_zeros", "clip", "wrap", "log1p", "standardize")
@@ -207,6 +208,12 @@ def leaves_out(metadata: Mapping[str, Any]) -> bool:
     """May the term of a feature leave the loss?"""
     steps = {step["op"]: step for step in metadata["preprocess"]}
     return "mask_zeros" in steps or bool(steps.get("missing", {}).get("flag"))
+
+
+def scorable(metadata: Mapping[str, Any], rows: Array) -> npt.NDArray[np.bool_]:
+    """Which rows [n, n_features] are not rejected: bool [n]."""
+    policy = columns_of(metadata).get("policy", np.zeros(rows.shape[1], np.float32))
+    return np.asarray((np.isfinite(rows) | (policy > 0)).all(axis=1))
 
 
 # ---- In float64

@@ -126,7 +126,7 @@ class _Teacher:
         x = x.to(self.model.scaler.mean.device)
         with self.model._evaluating():
             scores = self.model.standardised_score(self.model.scaler(x), self.kind)
-        scores = saturated(scores, torch.isfinite(x).all(dim=1))
+        scores = saturated(scores, self.model._scorable(x))
         return torch.log1p(scores / self.typical).to(device)
 
 
