@@ -52,6 +52,7 @@ def test_fit_puts_the_steps_into_the_file(
         {"op": "log1p", "columns": [0, 3]},
     ]
     assert main(["verify", str(model)]) == 0
+    capsys.readouterr()
     scoring = ["score", str(model), str(data), "-o", str(out), "--json", "--fail-on", "flagged"]
     assert main(scoring) == 0
     report = json.loads(capsys.readouterr().out)
