@@ -88,6 +88,20 @@ def test_the_student_of_cicada_has_its_shape(tmp_path: Path) -> None:
     assert shapes == [(15, 252), (1, 15)]
 
 
+def test_it_prepares_columns_as_its_teacher_does(tmp_path: Path) -> None:
+    rows = np.exp(2 * ROWS).astype(np.float32)
+    teacher = models.Autoencoder(2, latent=1, hidden=(16,))
+    teacher.preprocess(log1p=[0, 1], clip={0: (0, 9)}, mask_zeros=[1])
+    teacher.fit(rows, epochs=2, progress=False)
+    student = models.distill(teacher, rows, score="output", epochs=2, progress=False)
+    path = tmp_path / "student.vael"
+    student.save(path)
+    ops = [step["op"] for step in read_bundle(path)[0]["preprocess"]]
+    assert ops == ["clip", "log1p", "standardize"]
+    found = vaelocity.load(path).score(rows)
+    np.testing.assert_allclose(found, student.score(rows), rtol=1e-4, atol=1e-5)
+
+
 def test_what_does_not_fit_is_an_error(teacher: models.DenoisingAutoencoder) -> None:
     with pytest.raises(ValueError, match="score: expected mu2 or output, got 'kl'"):
         models.distill(teacher, ROWS, score="kl")

@@ -145,9 +145,10 @@ def _numbers(argument: str, columns: Any, names: Sequence[str]) -> list[int]:
     found = []
     for column in columns:
         number = names.index(column) if column in names else column
-        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < len(names):
+        whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
+        if not (whole and 0 <= number < len(names)):
             raise ValueError(f"{argument}: no column {column!r}")
-        found.append(number)
+        found.append(int(number))
     if len(set(found)) != len(found):
         raise ValueError(f"{argument}: {columns!r} names a column twice")
     return found

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vaelocity import ops
 from vaelocity.models.base import Floats, Model, saturated
+from vaelocity.models.columns import ColumnScaler
 from vaelocity.models.dense import DenseModel
 from vaelocity.models.rows import Rows
 
@@ -141,6 +142,7 @@ def distill(
     **training: Any,
 ) -> Student:
     """Train a small network to give a teacher's score, up to a monotone function; see `Student`.
+    Columns that the teacher clips, wraps or takes the logarithm of the student does, too.
 
     Args:
         teacher: fitted; its score must not be negative.
@@ -165,6 +167,9 @@ def distill(
         student = OutputStudent(n, hidden, activation, names)
     else:
         raise ValueError(f"latent: a student with one output has none, got {latent}")
+    if isinstance(teacher.scaler, ColumnScaler):
+        steps = [step for step in teacher.scaler.steps if step["op"] in ("clip", "wrap", "log1p")]
+        student.scaler = ColumnScaler(n, steps)
     student.teacher = _Teacher(teacher, kind, X)
     try:
         return student.fit(X, **training)
