@@ -6,9 +6,7 @@ inline float log1p_unit(float t) {
   const bool small = t <= 0.5f;
   return log_reduced(small ? 0.0f : 1.0f, small ? t : (t - 1.0f) * 0.5f);
 }
-inline float softplus(float x) {
-  return max(0.0f, x) + log1p_unit(exp(0.0f - __builtin_fabsf(x)));
-}
+inline float softplus(float x) { return max(0.0f, x) + log1p_unit(exp(0.0f - __builtin_fabsf(x))); }
 
 struct absolute_error {
   float add(float x, float y, float sum) const { return sum + __builtin_fabsf(y - x); }
