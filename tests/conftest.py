@@ -11,6 +11,7 @@ from typing import Any
 
 import image_networks
 import numpy as np
+import physics_networks
 import pytest
 import score_reference
 from building import library, sanitized_library
@@ -151,9 +152,31 @@ def bundles(make_bundle: Callable[..., Path]) -> list[Path]:
 
 
 @pytest.fixture
-def few_bundles(make_bundle: Callable[..., Path], image_bundles: list[Path]) -> list[Path]:
+def physics_bundles(tmp_path: Path) -> list[Path]:
+    """Every preprocessing step, loss and kind of latent space."""
+    steps = tuple(physics_networks.COLUMNS)
+    drafts = {
+        "elbo": physics_networks.network(steps, "bce_with_logits", "gaussian", kind="elbo"),
+        "huber": physics_networks.network(steps, "huber", delta=0.5),
+        "embedding": physics_networks.network(("clip", "wrap"), "absolute_error", "embedding"),
+        "output": physics_networks.network(("missing", "log1p"), latent="output"),
+        "absent": physics_networks.network(("mask_zeros",)),
+    }
+    paths = []
+    for name, (metadata, tensors) in drafts.items():
+        paths.append(tmp_path / f"{name}.vael")
+        kinds = [metadata["score"]["kind"]]
+        paths[-1].write_bytes(physics_networks.promised(metadata, tensors, kinds))
+    return paths
+
+
+@pytest.fixture
+def few_bundles(
+    make_bundle: Callable[..., Path], image_bundles: list[Path], physics_bundles: list[Path]
+) -> list[Path]:
     """Smaller ones than `bundles`, and every other kind of step, for emulators and sanitizers."""
     return [
+        *physics_bundles,
         *(path for path in image_bundles if path.stem != "signal"),
         make_bundle([37, 20, 9], activation="relu"),
         make_bundle([17, 13, 3], gaussian=True, activation="tanh"),

@@ -82,9 +82,9 @@ def edges(d: int) -> np.ndarray:
     rows[0], rows[1] = 0.0, -0.0
     rows[2], rows[3], rows[4] = 1e-40, -1e-40, 3e38
     rows[5] = -3e38
-    rows[6, 1], rows[7, 5], rows[8, 0] = np.nan, np.nan, np.inf
+    rows[6, 1 % d], rows[7, 5 % d], rows[8, 0] = np.nan, np.nan, np.inf
     rows[9, 1::3] = -np.inf
-    rows[10, 2] = np.nan
+    rows[10, 2 % d] = np.nan
     rows[11] = np.nan
     rows[12], rows[13] = np.float32(np.pi), np.float32(-np.pi)
     rows[14:20, 3:6] = 0

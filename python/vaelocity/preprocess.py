@@ -42,7 +42,15 @@ import numpy.typing as npt
 from vaelocity._core import BundleError
 from vaelocity.steps import check_keys, is_float32, named_tensor
 
-__all__ = ["check_preprocess", "only_standardized", "prepared"]
+__all__ = [
+    "COLUMNS",
+    "check_preprocess",
+    "columns_of",
+    "leaves_out",
+    "only_standardized",
+    "prepared",
+    "scorable",
+]
 
 ORDER = ("missing", "mask_zeros", "clip", "wrap", "log1p", "standardize")
 
@@ -155,6 +163,57 @@ _CHECKS: dict[str, Callable[[Step, str, int], None]] = {
     "log1p": _check_marks,
     "standardize": _check_keys_alone,
 }
+
+
+# ---- As arrays
+
+COLUMNS = ("policy", "imputed", "absent", "low", "high", "wrapped", "logged")
+"""policy: of a missing value, 0 reject, 1 leave out, 2 replace by `imputed`; absent: 1 where an
+exact 0 is an absent object's; low, high: of clip; wrapped, logged: 1 where the step is done."""
+
+
+def columns_of(metadata: Mapping[str, Any]) -> dict[str, npt.NDArray[np.float32]]:
+    """The checked steps before standardize as an array [n_features] for each entry of COLUMNS that
+    they need: as `Columns` of the scorer has them (csrc/src/score/plan.h)."""
+    d = len(metadata["features"])
+    found: dict[str, npt.NDArray[np.float32]] = {}
+
+    def put(name: str, columns: Sequence[int], values: Any, otherwise: float) -> None:
+        found[name] = np.full(d, otherwise, np.float32)
+        found[name][list(columns)] = np.array(values, np.float32)
+
+    for step in metadata["preprocess"]:
+        match step["op"]:
+            case "missing":
+                put("policy", step["flag"], 1, 0)
+                found["policy"][step["impute"]] = 2
+                put("imputed", step["impute"], step["values"], 0)
+            case "mask_zeros":
+                put("absent", step["columns"], 1, 0)
+            case "clip":
+                low, high = (
+                    [end if bound is None else bound for bound in step[key]]
+                    for key, end in (("low", -np.inf), ("high", np.inf))
+                )
+                put("low", step["columns"], low, -np.inf)
+                put("high", step["columns"], high, np.inf)
+            case "wrap":
+                put("wrapped", step["columns"], 1, 0)
+            case "log1p":
+                put("logged", step["columns"], 1, 0)
+    return found
+
+
+def leaves_out(metadata: Mapping[str, Any]) -> bool:
+    """May the term of a feature leave the loss?"""
+    steps = {step["op"]: step for step in metadata["preprocess"]}
+    return "mask_zeros" in steps or bool(steps.get("missing", {}).get("flag"))
+
+
+def scorable(metadata: Mapping[str, Any], rows: Array) -> npt.NDArray[np.bool_]:
+    """Which rows [n, n_features] are not rejected: bool [n]."""
+    policy = columns_of(metadata).get("policy", np.zeros(rows.shape[1], np.float32))
+    return np.asarray((np.isfinite(rows) | (policy > 0)).all(axis=1))
 
 
 # ---- In float64

@@ -192,6 +192,7 @@ class _Training:
             "patience": None if settings.patience is None else int(settings.patience),
             "model": type(self.model).__name__,
             "architecture": self.model.arguments(),
+            "preprocess": getattr(self.model.scaler, "steps", []),
             "data": self.data.digest(),
             "weights at the start": snapshots.digest(snapshots.take(self.model, self.optimizers)),
         }

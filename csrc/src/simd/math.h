@@ -111,7 +111,7 @@ inline Vec signed_log1p(Vec x) {
 /// Within 2^-21 of the float64 remainder up to |x| = 1000; beyond 2^20, where a float32 says little
 /// about an angle, that of +-2^20.
 inline Vec wrap_angle(Vec x) {
-  const Vec pi = set(0x1.921fb6p+1f), below = set(0x1.921fb4p+1f);
+  const Vec pi = set(0x1.921fb6p+1f), two_pi = set(0x1.921fb6p+2f);
   const Vec limit = set(0x1p20f);
   const Vec t = max(zero() - limit, min(limit, x));
   const Vec shifter = set(0x1.8p23f);
@@ -120,9 +120,9 @@ inline Vec wrap_angle(Vec x) {
   Vec r = fma(n, set(-0x1.920000p+2f), t);
   r = fma(n, set(-0x1.fb5000p-10f), r);
   r = fma(n, set(-0x1.110b46p-24f), r);
-  // Rounding may leave r on the wrong side of the seam.
-  r = select(less(r, pi), r, zero() - pi);
-  r = select(less_equal(zero() - pi, r), r, below);
+  // n may be off by one where the angle is near the seam. Both differences are exact, and inside.
+  r = select(less(r, pi), r, r - two_pi);
+  r = select(less_equal(zero() - pi, r), r, r + two_pi);
   return select(less_equal(zero() - pi, x) & less(x, pi), x, r);
 }
 

@@ -12,7 +12,7 @@ import numpy as np
 import typer
 
 from vaelocity import data as events
-from vaelocity.cli import console, options
+from vaelocity.cli import column_options, console, options
 from vaelocity.cli.console import CommandError
 from vaelocity.cli.rows import Rows, choose_rows
 from vaelocity.cli.score_loop import label_values
@@ -174,6 +174,12 @@ def fit(
             help="Leave out rows with a NaN or an infinity instead of stopping.",
         ),
     ] = False,
+    clip: column_options.Clip = None,
+    wrap: column_options.Wrap = None,
+    log1p: column_options.Log1p = None,
+    mask_zeros: column_options.MaskZeros = None,
+    flag_missing: column_options.FlagMissing = None,
+    impute: column_options.Impute = None,
     key: options.Key = None,
     file_format: options.FileFormat = None,
     header: options.Header = None,
@@ -198,7 +204,9 @@ def fit(
     table = events.read(
         data, features=options.names(features), label=label, weight=weight, **reading.arguments()
     )
-    rows = choose_rows(table, normal or [], drop_nan=drop_nan)
+    prepared = column_options.preprocessing(clip, wrap, log1p, mask_zeros, flag_missing, impute)
+    may_miss = [*prepared.get("flag", ()), *prepared.get("impute", ())]
+    rows = choose_rows(table, normal or [], drop_nan=drop_nan, may_miss=may_miss)
     plan = Plan(
         model=model.value,
         latent=latent or default_latent(table.n_features, model),
@@ -216,6 +224,7 @@ def fit(
         seed=seed,
         validation=validation,
         fpr=fpr,
+        preprocess=prepared,
     )
     trained = train(plan, rows.normal, output)
     if trained.threshold is None and fpr is None:
@@ -252,11 +261,12 @@ def _separation(trained: Trained, others: events.Table) -> dict[str, Estimate]:
     """AUC of the held-out normal rows against every other class that the data hold."""
     if len(others) == 0 or len(trained.parts.threshold) == 0:
         return {}
-    others = others.select(np.isfinite(others.rows).all(axis=1))
+    scores = trained.scorer.score(others.rows)
+    scored = ~np.isnan(scores)
+    others, scores = others.select(scored), scores[scored]
     names = label_values(others)
     assert names is not None
     normal = trained.scorer.score(trained.parts.threshold.rows)
-    scores = trained.scorer.score(others.rows)
     return {str(name): auc(normal, scores[names == name]) for name in np.unique(names)}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaelocity.cli.tensors import TensorFile
-from vaelocity.steps import require_dense
+from vaelocity.steps import require_dense, require_plain
 
 Rows = npt.NDArray[np.float32]
 Score = Callable[[Rows], npt.NDArray[np.float32]]
@@ -101,6 +101,7 @@ def plain_torch(metadata: Mapping[str, Any], file: TensorFile) -> Score:
     def tensor(name: str) -> torch.Tensor:
         return torch.from_numpy(file.read(name).copy())
 
+    require_plain(metadata, "the race against plain PyTorch")
     require_dense(metadata, "the race against plain PyTorch")
     layers: list[nn.Module] = []
     for layer in (*metadata["encoder"], *metadata["decoder"]):

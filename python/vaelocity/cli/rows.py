@@ -21,12 +21,22 @@ class Rows:
     dropped: int
 
 
-def choose_rows(table: events.Table, normal: Sequence[str], *, drop_nan: bool) -> Rows:
+def choose_rows(
+    table: events.Table,
+    normal: Sequence[str],
+    *,
+    drop_nan: bool,
+    may_miss: Sequence[str] = (),
+) -> Rows:
     """Normal rows are those with one of the labels `normal`; all rows, if it is empty.
 
-    Rows that are not finite are an error, or are left out with drop_nan.
+    Rows that are not finite, in columns other than `may_miss`, are an error, or are left out with
+    drop_nan.
     """
     bad = table.nan_rows
+    if may_miss:
+        asked = ~np.isin(table.feature_names, may_miss)
+        bad = bad[~np.isfinite(table.rows[bad][:, asked]).all(axis=1)]
     if len(bad) and not drop_nan:
         raise CommandError(
             f"{len(bad):,} of {len(table):,} rows hold a NaN or an infinity, the first is row "

@@ -77,8 +77,9 @@ def score(
 ) -> None:
     """Score events with a frozen model: columns row, score, flags, anomalous (and label).
 
-    flags: 1 the row holds a NaN or an infinity, 2 the score saturated. A row whose score is NaN
-    counts as anomalous. Exit code: 0 all rows were scored; 1 see --fail-on; 2 unusable input.
+    flags: 1 the row holds a NaN or an infinity, 2 the score saturated, 4 a missing value that the
+    model deals with. A row whose score is NaN counts as anomalous. Exit code: 0 all rows were
+    scored; 1 see --fail-on; 2 unusable input.
     """
     check_target(output)
     if output == "-" and as_json:
@@ -202,6 +203,7 @@ def _summary(stream: ScoreLoop, output: str, best: Sequence[dict[str, Any]]) -> 
         "threshold_name": None if cut is None else cut.name,
         "anomalous": None if cut is None else counts.anomalous,
         "flagged": {"nan_or_inf": counts.nan, "saturated": counts.saturated},
+        "missing": counts.missing,
         "seconds": counts.seconds,
         "scoring_seconds": counts.scoring_seconds,
         "threads": stream.threads,
@@ -219,6 +221,8 @@ def _facts(stream: ScoreLoop, output: str) -> list[tuple[str, str]]:
         name = f" ({cut.name})" if cut.name else ""
         decided = f"{counts.anomalous:,} ({share:.3g} %) above {cut.value:.6g}{name}"
     flagged = f"{counts.nan:,} with NaN or infinity, {counts.saturated:,} saturated"
+    if counts.missing:
+        flagged += f", {counts.missing:,} with missing values left out or replaced"
     return [
         ("events", f"{counts.rows:,}"),
         ("anomalous", decided),

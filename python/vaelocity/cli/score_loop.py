@@ -13,9 +13,9 @@ import numpy.typing as npt
 import vaelocity
 from vaelocity.cli.top import Top
 from vaelocity.data import Table
-from vaelocity.record_batch import sparse_flags
+from vaelocity.record_batch import FLAGS, sparse_flags
 
-NAN_FLAG, SATURATED_FLAG = 1, 2
+NAN_FLAG, SATURATED_FLAG, MISSING_FLAG = FLAGS["nan"], FLAGS["saturated"], FLAGS["missing"]
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,18 @@ class Cut:
 
 @dataclass
 class Counts:
-    """What a stream of events contained. seconds: in all; scoring_seconds: in the scorer alone."""
+    """What a stream of events contained. seconds: in all; scoring_seconds: in the scorer alone.
+
+    flagged: rows that have no score or saturated; missing: rows with missing values that the model
+    deals with, which is no fault.
+    """
 
     rows: int = 0
     anomalous: int = 0
     flagged: int = 0
     nan: int = 0
     saturated: int = 0
+    missing: int = 0
     seconds: float = 0.0
     scoring_seconds: float = 0.0
 
@@ -76,7 +81,8 @@ class ScoreLoop:
         counts.rows += len(flags)
         if "anomalous" in columns:
             counts.anomalous += int(np.count_nonzero(columns["anomalous"]))
-        counts.flagged += int(np.count_nonzero(flags))
+        counts.flagged += int(np.count_nonzero(flags & (NAN_FLAG | SATURATED_FLAG)))
+        counts.missing += int(np.count_nonzero(flags & MISSING_FLAG))
         counts.nan += int(np.count_nonzero(flags & NAN_FLAG))
         counts.saturated += int(np.count_nonzero(flags & SATURATED_FLAG))
 

@@ -6,9 +6,9 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ class Plan:
     """What to train and how; the names are those of the options of `fit`.
 
     fpr: 0 for no threshold; None for one at 1 %, if there are enough held-out rows for it.
+    preprocess: arguments of `Model.preprocess`.
     """
 
     model: str
@@ -50,6 +51,7 @@ class Plan:
     seed: int
     validation: float
     fpr: float | None
+    preprocess: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,10 @@ def train(plan: Plan, table: events.Table, output: Path) -> Trained:
 def train_parts(plan: Plan, parts: Parts, output: Path) -> tuple[DenseModel, Trained]:
     """The trained module, and the frozen model. Parts that are empty are not used."""
     model = build(plan, parts.training.feature_names)
+    try:
+        model.preprocess(**plan.preprocess)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
     kinds = model.frozen_kinds()
     if plan.kind is not None and plan.kind not in kinds:
         raise CommandError(f"--score-kind {plan.kind}: this model has {', '.join(kinds)}")

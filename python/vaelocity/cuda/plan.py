@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaelocity.bundle import BundleError
-from vaelocity.steps import ACTIVATIONS, require_dense
+from vaelocity.steps import ACTIVATIONS, require_dense, require_plain
 from vaelocity.structure import GAUSSIAN_KINDS, POINT_KINDS
 
 Floats = npt.NDArray[np.float32]
@@ -73,6 +73,7 @@ def network(
 
     Raises BundleError where the bundle has no score of that kind, or steps other than dense.
     """
+    require_plain(metadata, "the fused kernel of a GPU")
     require_dense(metadata, "the fused kernel of a GPU")
     gaussian = metadata["latent"]["kind"] == "gaussian"
     kind = kind or metadata["score"]["kind"]

@@ -18,6 +18,8 @@ import numpy.typing as npt
 
 from vaelocity._core import BundleError, Model, __version__
 from vaelocity.bundle import parse_bundle
+from vaelocity.export.literals import floats, integers, number, strings
+from vaelocity.preprocess import COLUMNS, columns_of, leaves_out
 from vaelocity.steps import require_dense
 
 __all__ = ["cpp_header"]
@@ -28,7 +30,7 @@ Array = npt.NDArray[np.float32]
 Step = Mapping[str, Any]
 
 _PRUNED_LATENT = ("reconstruction", "mu2")  # kinds that do not look at logvar
-_DECODED = ("reconstruction", "elbo")
+_DECODED = ("reconstruction", "elbo", "latent_reconstruction")
 
 _HEAD = """\
 // {namespace}: anomaly scores of one frozen network, made by vaelocity {version}. Do not edit.
@@ -71,15 +73,18 @@ inline namespace model_{short} {{
 _SCORE = """\
 constexpr std::uint8_t flag_nonfinite = 1; // a NaN or inf among the features: the score is NaN
 constexpr std::uint8_t flag_saturated = 2; // the score overflowed: it is FLT_MAX
+constexpr std::uint8_t flag_missing = 4;   // a missing value was left out or replaced
 
 /// The score of one row of n_features floats, and if wanted its flags.
 inline float score(const float *features, std::uint8_t *flags = nullptr) noexcept {{
   alignas(64) float x[padded(n_features)], a[{width}], b[{width}];
-  const bool finite = standardize<n_features>(features, mean, inverse_scale, x);
 {body}
+  const bool within = value <= FLT_MAX && value >= -FLT_MAX;
   if (flags)
-    *flags = !finite ? flag_nonfinite : value <= FLT_MAX ? std::uint8_t{{0}} : flag_saturated;
-  return !finite ? __builtin_nanf("") : value <= FLT_MAX ? value : FLT_MAX;
+    *flags = !finite ? flag_nonfinite
+                     : static_cast<std::uint8_t>((within ? 0 : flag_saturated) |
+                                                 (missed ? flag_missing : 0));
+  return !finite ? __builtin_nanf("") : within ? value : value < 0.0f ? -FLT_MAX : FLT_MAX;
 }}
 
 /// n rows, row i at rows + i * stride (in floats). scores: [n]; flags: [n] or null.
@@ -145,8 +150,9 @@ def cpp_header(
         n_features=model.n_features,
         short=short,
     )
-    prelude = resources.files("vaelocity.export").joinpath("prelude.hpp").read_text("utf-8")
     network = _Network(metadata, tensors, model.kind)
+    folder = resources.files("vaelocity.export")
+    prelude = "".join(folder.joinpath(each).read_text("utf-8") for each in network.preludes)
     score = _SCORE.format(
         namespace=name, short=short, width=network.width, body="\n".join(network.body)
     )
@@ -160,6 +166,13 @@ class _Network:
         self, metadata: dict[str, Any], tensors: Mapping[str, npt.NDArray[Any]], kind: str
     ) -> None:
         self.kind, self.metadata, self.tensors = kind, metadata, tensors
+        self.columns = columns_of(metadata)
+        self.loss = metadata["score"].get("loss", "squared_error")
+        of_features = kind != "latent_reconstruction"
+        self.keep = "keep" if of_features and leaves_out(metadata) else "nullptr"
+        self.preludes = ["prelude.hpp"]
+        if self.loss != "squared_error" or self.keep != "nullptr":
+            self.preludes.append("prelude_losses.hpp")
         self.latent = metadata["latent"]["size"]
         self.width = BLOCK
         self.body: list[str] = []
@@ -167,14 +180,15 @@ class _Network:
             "// ---- The model",
             "",
             f"constexpr int n_features = {len(metadata['features'])};",
-            _strings("feature_names", metadata["features"]),
+            strings("feature_names", metadata["features"]),
         ]
         self._thresholds()
         step = metadata["preprocess"][-1]
-        self.data.append(_floats("mean", tensors[step["mean"]]))
+        self.data.append(floats("mean", tensors[step["mean"]]))
         with np.errstate(over="ignore"):
             inverse = np.float32(1) / tensors[step["scale"]]
-        self.data.append(_floats("inverse_scale", inverse))
+        self.data.append(floats("inverse_scale", inverse))
+        self._columns()
         self._layers()
         self._conformance()
 
@@ -182,9 +196,36 @@ class _Network:
         entries = [t for t in self.metadata.get("thresholds", ()) if t["kind"] == self.kind]
         self.data.append(f"constexpr int n_thresholds = {len(entries)};")
         if entries:
-            self.data.append(_strings("threshold_names", [t["name"] for t in entries]))
+            self.data.append(strings("threshold_names", [t["name"] for t in entries]))
             values = np.array([t["value"] for t in entries], np.float32)
-            self.data.append(_floats("thresholds", values))
+            self.data.append(floats("thresholds", values))
+
+    def _columns(self) -> None:
+        """How a row becomes x."""
+        if not self.columns:
+            self.body += [
+                "  const bool finite = standardize<n_features>(features, mean, inverse_scale, x);",
+                "  const bool missed = false;",
+            ]
+            return
+        self.preludes.append("prelude_columns.hpp")
+        self.data += [floats(f"column_{name}", each) for name, each in self.columns.items()]
+        names = [f"column_{name}" if name in self.columns else "nullptr" for name in COLUMNS]
+        self.data.append(f"inline constexpr columns prepared = {{{', '.join(names)}}};")
+        self.body += [
+            "  float keep[n_features];",
+            "  bool missed;",
+            "  const bool finite = "
+            "prepare<n_features>(features, prepared, mean, inverse_scale, x, keep, &missed);",
+        ]
+
+    def _error(self, size: str, x: str, y: str) -> str:
+        """The loss of y, before its scale."""
+        if self.loss == "squared_error" and self.keep == "nullptr":
+            return f"sum_terms<squared_error, {size}>({x}, {y})"
+        delta = np.float32(self.metadata["score"].get("delta", 1.0))
+        loss = f"{self.loss}{{{number(delta) if self.loss == 'huber' else ''}}}"
+        return f"sum_loss<{size}>({loss}, {x}, {y}, {self.keep})"
 
     def _layers(self) -> None:
         z = self._run("encoder", "x")
@@ -193,16 +234,26 @@ class _Network:
             logvar = z if self.kind == "mu2" else f"{z} + {self.latent}"
             terms = f"sum_terms<{term}, {self.latent}>({z}, {logvar})"
             self.body.append(f"  const float latent = {terms};")
+        size, x = "n_features", "x"
+        if self.kind == "latent_reconstruction":
+            # The decoder writes over the embedding, with which its end is compared.
+            size, x = str(self.latent), "embedding"
+            self.body += [
+                f"  float embedding[{size}];",
+                f"  std::memcpy(embedding, {z}, sizeof(embedding));",
+            ]
         if self.kind in _DECODED:
             y = self._run("decoder", z)
-            error = f"sum_terms<squared_error, n_features>(x, {y})"
-            self.body.append(f"  const float reconstruction = {error};")
+            self.body.append(f"  const float reconstruction = {self._error(size, x, y)};")
+        scaled = ("0.5f * " if self.loss == "squared_error" else "") + "reconstruction"
         value = {
-            "reconstruction": "0.5f * reconstruction",
+            "reconstruction": scaled,
+            "latent_reconstruction": scaled,
+            "output": f"{z}[0]",
             "kl": "0.5f * latent",
             "mu2": "latent",
             "rz": "latent",
-            "elbo": f"fma({_beta(self.metadata)}, 0.5f * latent, 0.5f * reconstruction)",
+            "elbo": f"fma({_beta(self.metadata)}, 0.5f * latent, {scaled})",
         }[self.kind]
         self.body.append(f"  const float value = {value};")
 
@@ -211,13 +262,14 @@ class _Network:
         steps = self.metadata[part]
         for i, step in enumerate(steps):
             weight, bias = self.tensors[step["weight"]], self.tensors[step["bias"]]
-            if part == "encoder" and i == len(steps) - 1 and self.kind in _PRUNED_LATENT:
+            last = part == "encoder" and i == len(steps) - 1
+            if last and self.kind in _PRUNED_LATENT:
                 weight, bias = weight[: self.latent], bias[: self.latent]
             n_out, n_in = weight.shape
             name = f"{part}_{i}"
             self.data += [
-                _floats(f"{name}_weight", _blocked(weight)),
-                _floats(f"{name}_bias", np.pad(bias, (0, -n_out % BLOCK))),
+                floats(f"{name}_weight", _blocked(weight)),
+                floats(f"{name}_bias", np.pad(bias, (0, -n_out % BLOCK))),
             ]
             target = "b" if source == "a" else "a"
             self.body.append(
@@ -235,9 +287,9 @@ class _Network:
         scores = self.tensors[names["scores"][self.kind]]
         self.data += [
             f"constexpr int n_conformance = {len(scores)};",
-            _floats("conformance_rows", self.tensors[names["rows"]]),
-            _integers("std::uint32_t", "conformance_scores", scores.view(np.uint32)),
-            _integers("std::uint8_t", "conformance_flags", self.tensors[names["flags"][self.kind]]),
+            floats("conformance_rows", self.tensors[names["rows"]]),
+            integers("std::uint32_t", "conformance_scores", scores.view(np.uint32)),
+            integers("std::uint8_t", "conformance_flags", self.tensors[names["flags"][self.kind]]),
         ]
 
 
@@ -251,51 +303,9 @@ def _blocked(weight: Array) -> Array:
 def _activation(step: Step) -> str:
     name: str = step.get("activation", "identity")
     if name == "leaky_relu":
-        return f"leaky_relu{{{_float(np.float32(step.get('slope', 0.01)))}}}"
+        return f"leaky_relu{{{number(np.float32(step.get('slope', 0.01)))}}}"
     return f"{name}{{}}"
 
 
 def _beta(metadata: Mapping[str, Any]) -> str:
-    return _float(np.float32(metadata["score"].get("beta", 1.0)))
-
-
-def _float(x: np.float32) -> str:
-    if np.isnan(x):
-        return '__builtin_nanf("")'
-    if np.isinf(x):
-        return "__builtin_inff()" if x > 0 else "-__builtin_inff()"
-    return f"{float(x).hex()}f"
-
-
-def _floats(name: str, values: npt.NDArray[Any]) -> str:
-    flat = values.astype(np.float32).ravel()
-    return _array("float", name, [_float(x) for x in flat])
-
-
-def _integers(kind: str, name: str, values: npt.NDArray[Any]) -> str:
-    return _array(kind, name, [f"{int(x)}u" for x in values])
-
-
-def _strings(name: str, values: list[str]) -> str:
-    return _array("const char *", name, [_string(value) for value in values])
-
-
-def _string(text: str) -> str:
-    """A C string literal of the UTF-8 bytes; the quotes after an escape end it."""
-    out = []
-    for byte in text.encode():
-        plain = 32 <= byte < 127 and chr(byte) not in '"\\?'
-        out.append(chr(byte) if plain else f'\\x{byte:02x}""')
-    return '"' + "".join(out) + '"'
-
-
-def _array(kind: str, name: str, items: list[str]) -> str:
-    lines, line = [], "   "
-    for item in items:
-        if len(line) + len(item) > 98:
-            lines.append(line)
-            line = "   "
-        line += f" {item},"
-    body = "\n".join([*lines, line])
-    const = "const char *const" if kind == "const char *" else kind
-    return f"alignas(64) inline constexpr {const} {name}[{len(items)}] = {{\n{body}\n}};"
+    return number(np.float32(metadata["score"].get("beta", 1.0)))

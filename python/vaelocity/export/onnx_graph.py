@@ -19,9 +19,10 @@ import numpy.typing as npt
 
 from vaelocity._core import Model, __version__
 from vaelocity.bundle import parse_bundle
+from vaelocity.export.onnx_columns import Columns, add_columns
+from vaelocity.export.onnx_losses import add_loss
 from vaelocity.export.onnx_steps import IR_VERSION, OPSET, Graph, add_steps
 from vaelocity.scorer import Scorer
-from vaelocity.steps import require_plain
 from vaelocity.threshold import Threshold
 
 __all__ = ["add_score", "onnx_model"]
@@ -63,40 +64,49 @@ def onnx_model(
     cut = None
     if threshold is not None or scorer.thresholds:
         cut = scorer.threshold(threshold)
-    require_plain(metadata, "the ONNX graph")
     graph = Graph()
-    score = add_score(graph, metadata, tensors, scorer.kind)
-    graph.node("Identity", _saturated(graph, score), output="score")
+    score, present = add_score(graph, metadata, tensors, scorer.kind)
+    graph.node("Identity", _saturated(graph, score, present), output="score")
     return _model(graph, scorer, cut)
 
 
-def add_score(graph: Graph, metadata: Metadata, tensors: Tensors, kind: str) -> str:
-    """The score [n] of "rows" [n, d], in plain arithmetic: what is not finite goes its own way."""
-    x = _standardised(graph, metadata, tensors)
-    mu, logvar = _latent(graph, metadata, tensors, x, kind)
+def add_score(graph: Graph, metadata: Metadata, tensors: Tensors, kind: str) -> tuple[str, str]:
+    """The score [n] of "rows" [n, d], in plain arithmetic: what is not finite goes its own way. And
+    the rows [n, d] in which a value that is not finite rejects its row."""
+    columns = add_columns(graph, metadata, tensors, "rows")
+    z, logvar = _latent(graph, metadata, tensors, columns.x, kind)
+    return _score(graph, metadata, tensors, kind, columns, z, logvar), columns.present
+
+
+def _score(
+    graph: Graph,
+    metadata: Metadata,
+    tensors: Tensors,
+    kind: str,
+    columns: Columns,
+    z: str,
+    logvar: str,
+) -> str:
+    """The score of z [n, latent], which is mu where there is a logvar."""
+    if kind == "output":
+        return graph.total("ReduceSum", z)
     if kind == "mu2":
-        return graph.total("ReduceSumSquare", mu)
+        return graph.total("ReduceSumSquare", z)
     if kind == "rz":
         precision = graph.node("Exp", graph.node("Neg", logvar))
-        square = graph.node("Mul", mu, mu)
+        square = graph.node("Mul", z, z)
         return graph.total("ReduceSum", graph.node("Mul", square, precision))
     if kind == "kl":
-        return _kl(graph, mu, logvar)
-    size = metadata["latent"]["size"]
-    decoded = add_steps(graph, metadata["decoder"], "decoder", tensors, mu, size)
-    reconstruction = graph.half(graph.total("ReduceSumSquare", graph.node("Sub", decoded, x)))
+        return _kl(graph, z, logvar)
+    size, score = metadata["latent"]["size"], metadata["score"]
+    decoded = add_steps(graph, metadata["decoder"], "decoder", tensors, z, size)
+    if kind == "latent_reconstruction":
+        return add_loss(graph, score, z, decoded, "")
+    reconstruction = add_loss(graph, score, columns.x, decoded, columns.counts)
     if kind == "elbo":
-        beta = graph.constant("beta", metadata["score"].get("beta", 1.0))
-        return graph.node("Add", reconstruction, graph.node("Mul", beta, _kl(graph, mu, logvar)))
+        beta = graph.constant("beta", score.get("beta", 1.0))
+        return graph.node("Add", reconstruction, graph.node("Mul", beta, _kl(graph, z, logvar)))
     return reconstruction
-
-
-def _standardised(graph: Graph, metadata: Metadata, tensors: Tensors) -> str:
-    step = metadata["preprocess"][-1]
-    with np.errstate(over="ignore"):
-        inverse = np.float32(1) / tensors[step["scale"]]
-    centred = graph.node("Sub", "rows", graph.constant("mean", tensors[step["mean"]]))
-    return graph.node("Mul", centred, graph.constant("inverse_scale", inverse))
 
 
 def _latent(
@@ -126,13 +136,13 @@ def _kl(graph: Graph, mu: str, logvar: str) -> str:
     return graph.half(graph.total("ReduceSum", terms))
 
 
-def _saturated(graph: Graph, score: str) -> str:
-    """NaN where the row is not finite; else at most float32's largest number."""
+def _saturated(graph: Graph, score: str, present: str) -> str:
+    """NaN where the row is not finite; else a finite number: an overflow is float32's largest."""
     largest = graph.constant("largest", np.finfo(np.float32).max)
     fits = graph.node("LessOrEqual", score, largest)
-    score = graph.node("Where", fits, score, largest)
+    score = graph.node("Max", graph.node("Where", fits, score, largest), graph.node("Neg", largest))
     # 0 * x is 0 for finite x and NaN for all others.
-    zeros = graph.node("Mul", "rows", graph.constant("zero", 0.0))
+    zeros = graph.node("Mul", present, graph.constant("zero", 0.0))
     return graph.node("Add", score, graph.total("ReduceSum", zeros))
 
 

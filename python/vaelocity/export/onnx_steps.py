@@ -42,6 +42,11 @@ class Graph:
         self.constants[name] = np.asarray(value, np.float32)
         return name
 
+    def mask(self, name: str, value: Any) -> str:
+        """A bool initializer."""
+        self.constants[name] = np.asarray(value, np.bool_)
+        return name
+
     def shape(self, value: str, *extents: int) -> str:
         """Every row of `value` in another shape."""
         name = "x".join(("shape", *map(str, extents)))

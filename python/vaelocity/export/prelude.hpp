@@ -55,6 +55,20 @@ inline float expm1(float x) {
   const float result = fma(half, p, half - 0.5f) * 2.0f;
   return __builtin_fabsf(x) < 0x1p-25f ? x : result;
 }
+/// n ln 2 + ln(1 + f) for f in [-1/4, 1/2].
+inline float log_reduced(float n, float f) {
+  float p = -0x1.5f53fep-5f;
+  p = fma(p, f, 0x1.a100f6p-4f);
+  p = fma(p, f, -0x1.0b99a2p-3f);
+  p = fma(p, f, 0x1.28d1f0p-3f);
+  p = fma(p, f, -0x1.552f84p-3f);
+  p = fma(p, f, 0x1.996df8p-3f);
+  p = fma(p, f, -0x1.fffeb8p-3f);
+  p = fma(p, f, 0x1.555588p-2f);
+  const float f2 = f * f;
+  const float r = fma(n, 0x1.7f7d1cp-20f, fma(f2 * f, p, -0.5f * f2));
+  return fma(n, 0x1.62e400p-1f, r + f);
+}
 inline float erf_of(float x) {
   const float t = min(4.0f, __builtin_fabsf(x));
   const float s = t * t;

@@ -12,7 +12,7 @@ from vaelocity.models.autoencoder import Autoencoder
 from vaelocity.models.conv_vae import ConvVAE
 from vaelocity.models.denoising import DenoisingAutoencoder
 from vaelocity.models.diffusion import Diffusion
-from vaelocity.models.distill import Student, distill
+from vaelocity.models.distill import OutputStudent, Student, distill
 from vaelocity.models.ensemble import Ensemble
 from vaelocity.models.gan import GAN
 from vaelocity.models.image_diffusion import ImageDiffusion
@@ -36,6 +36,7 @@ __all__ = [
     "ImageDiffusion",
     "ImageGAN",
     "MaskedAutoencoder",
+    "OutputStudent",
     "SparseAutoencoder",
     "Student",
     "distill",

@@ -32,6 +32,7 @@ class Autoencoder(DenseModel):
 
     kinds = ("reconstruction",)
     latent_kind = "point"
+    may_leave_out = True
 
     def __init__(
         self,
@@ -48,7 +49,7 @@ class Autoencoder(DenseModel):
         self, x: Tensor, rng: ops.Rng, backend: str | None = None
     ) -> dict[str, Tensor]:
         y = self.decoder(self.point(x))
-        return {"loss": ops.reconstruction_loss(x, y, backend=backend)}
+        return {"loss": ops.reconstruction_loss(x, y, mask=self.counts(x), backend=backend)}
 
     @property
     def rows_apart(self) -> bool:
@@ -56,6 +57,7 @@ class Autoencoder(DenseModel):
 
     def step_without_graph(self, backend: str | None) -> StepWithoutGraph | None:
         # A subclass has terms of its own; the reference is plain torch throughout.
-        if type(self) is not Autoencoder or self.batch_norm or backend == "reference":
+        plain = type(self) is Autoencoder and not (self.batch_norm or self.scaler.leaves_out)
+        if not plain or backend == "reference":
             return None
         return autoencoder_step(self.encoder, self.decoder, backend)

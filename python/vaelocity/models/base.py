@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from vaelocity import ops
 from vaelocity.drift import Reference
 from vaelocity.histogram import ScoreHistogram
+from vaelocity.models.columns import Column, ColumnScaler, column_steps
 from vaelocity.models.rows import Rows, as_rows
 from vaelocity.models.scaler import Standardizer
 from vaelocity.threshold import Threshold
@@ -61,6 +62,9 @@ class Model(nn.Module):
     missing: ClassVar[bool] = False
     """Whether a NaN stands for a value that is not there; else rows with one are refused by `fit`
     and score NaN."""
+
+    may_leave_out: ClassVar[bool] = False
+    """Whether the term of a feature may leave the loss: see `preprocess`."""
 
     n_classes: int = 0
     """Classes that a row's label may have; 0 where the model knows no labels."""
@@ -172,6 +176,53 @@ class Model(nn.Module):
 
     # ---- Training and saving
 
+    def preprocess(
+        self,
+        *,
+        clip: Mapping[Column, tuple[float | None, float | None]] | None = None,
+        wrap: Sequence[Column] = (),
+        log1p: Sequence[Column] = (),
+        mask_zeros: Sequence[Column] = (),
+        flag: Sequence[Column] = (),
+        impute: Mapping[Column, float] | None = None,
+    ) -> Self:
+        """What is done to the columns before they are scaled, in training and, as part of the file,
+        in the scorer: see `vaelocity.preprocess` for what each step is. Called before the first
+        `fit`; called again, it begins anew. Columns by name or number.
+
+        Args:
+            clip: (low, high) of columns; None for no bound.
+            wrap: angles in radians, brought into [-pi, pi).
+            log1p: sign(x) ln(1 + |x|).
+            mask_zeros: columns in which 0 stands for an object that is not there: its term leaves
+                the loss. For `Autoencoder` and `VAE`.
+            flag: columns in which a NaN or an infinity does not reject the row: its term leaves
+                the loss, and the row's flags say so. For `Autoencoder` and `VAE`.
+            impute: columns in which a NaN or an infinity is replaced by a number.
+
+        Raises:
+            ValueError: a column that is not there, bounds or numbers that are wrong, a step that
+                the model does not know.
+            RuntimeError: the model was fitted.
+        """
+        if bool(self.fitted):
+            raise RuntimeError("preprocess: the model was fitted already, on rows without it")
+        if type(self.scaler) not in (Standardizer, ColumnScaler):
+            raise ValueError(f"preprocess: not for a {type(self).__name__}, which scales images")
+        steps = column_steps(
+            self.feature_names, clip or {}, wrap, log1p, mask_zeros, flag, impute or {}
+        )
+        if self.missing and any(step["op"] == "missing" for step in steps):
+            raise ValueError(f"flag, impute: a {type(self).__name__} takes missing values itself")
+        scaler = ColumnScaler(self.n_features, steps) if steps else Standardizer(self.n_features)
+        if scaler.leaves_out and not self.may_leave_out:
+            raise ValueError(
+                f"mask_zeros, flag: not for a {type(self).__name__}, of whose loss no term can be "
+                "left out"
+            )
+        self.scaler = scaler.to(self.scaler.mean.device)
+        return self
+
     def fit(
         self,
         X: Rows,
@@ -264,7 +315,10 @@ class Model(nn.Module):
                 schedule,
                 cuda_graph,
             )
-            data = training_data(self.n_features, X, weight, X_val, weight_val, self.missing)
+            scorable = self.scaler.scorable if isinstance(self.scaler, ColumnScaler) else None
+            data = training_data(
+                self.n_features, X, weight, X_val, weight_val, self.missing, scorable
+            )
             data = data.labelled(label, label_val, self.n_classes)
             if X_val is None and validation_fraction:
                 data = data.held_out(validation_fraction, seed)
@@ -360,6 +414,8 @@ class Model(nn.Module):
 
     def _scorable(self, x: Tensor) -> Tensor:
         """Which rows have a score: bool [n]."""
+        if isinstance(self.scaler, ColumnScaler) and not self.missing:
+            return self.scaler.scorable(x)
         if not self.missing:
             return torch.isfinite(x).all(dim=1)
         return ~torch.isinf(x).any(dim=1) & ~torch.isnan(x).all(dim=1)

@@ -12,6 +12,7 @@ from vaelocity.models.layers import Network, activation_name
 
 class DenseModel(LatentModel):
     """Dense encoder and its mirror image as decoder; the latent layer and the output are linear.
+    A model whose latent_kind is output has no decoder: its encoder's one value is the score.
 
     Args: those of `Autoencoder`.
     """
@@ -44,9 +45,9 @@ class DenseModel(LatentModel):
         self.encoder = Network(
             [n_features, *self.hidden, encoded], self.activation, self.batch_norm
         )
-        self.decoder = Network(
-            [self.latent, *reversed(self.hidden), n_features], self.activation, self.batch_norm
-        )
+        back = [self.latent, *reversed(self.hidden), n_features]
+        ends = self.latent_kind == "output"
+        self.decoder = Network([] if ends else back, self.activation, self.batch_norm)
         self.initialise(0)
         self.initialised = False
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vaelocity import ops
 from vaelocity.models.base import Floats, Model, saturated
+from vaelocity.models.columns import ColumnScaler
 from vaelocity.models.dense import DenseModel
 from vaelocity.models.rows import Rows
 
@@ -71,8 +72,39 @@ class Student(DenseModel):
         half = torch.arange(len(x), device=x.device) % 2 == 0
         x = torch.where(half[:, None], x, noisy)
         wanted = self.teacher.target(self.scaler.inverse(x))
-        got = self.point(x).square().sum(dim=1)
+        got = self.standardised_score(x, self.default_kind)
         return {"loss": ops.reconstruction_loss(wanted[:, None], got[:, None], backend=backend)}
+
+
+class OutputStudent(Student):
+    """A small dense network whose one output follows log(1 + score / typical score) of a teacher:
+    252-15-1 is CICADA's. Unlike mu2 it may be negative.
+
+    Made and trained by `distill` with score="output".
+
+    Args: those of `Student` without latent.
+    """
+
+    kinds = ("output",)
+    default_kind = "output"
+    latent_kind = "output"
+
+    def __init__(
+        self,
+        n_features: int,
+        hidden: Sequence[int] = (32, 16),
+        activation: str | None = "relu",
+        feature_names: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(n_features, 1, hidden, activation, feature_names)
+
+    def arguments(self) -> dict[str, Any]:
+        found = super().arguments()
+        del found["latent"]
+        return found
+
+    def standardised_score(self, x: Tensor, kind: str) -> Tensor:
+        return self.point(x)[:, 0]
 
 
 class _Teacher:
@@ -95,34 +127,49 @@ class _Teacher:
         x = x.to(self.model.scaler.mean.device)
         with self.model._evaluating():
             scores = self.model.standardised_score(self.model.scaler(x), self.kind)
-        scores = saturated(scores, torch.isfinite(x).all(dim=1))
+        scores = saturated(scores, self.model._scorable(x))
         return torch.log1p(scores / self.typical).to(device)
 
 
 def distill(
     teacher: Model,
     X: Rows,
-    latent: int = 4,
+    latent: int | None = None,
     hidden: Sequence[int] = (32, 16),
     activation: str | None = "relu",
     kind: str | None = None,
+    score: str = "mu2",
     **training: Any,
 ) -> Student:
     """Train a small network to give a teacher's score, up to a monotone function; see `Student`.
+    Columns that the teacher clips, wraps or takes the logarithm of the student does, too.
 
     Args:
         teacher: fitted; its score must not be negative.
         X: [n, n_features], finite; need not be normal rows alone.
-        latent, hidden, activation: of the student.
+        latent: squares in the student's sum, with score="mu2"; default 4.
+        hidden, activation: of the student.
         kind: of the teacher's score; None is its default.
+        score: what the student's score is: "mu2", a sum of squares (`Student`), or "output", the
+            one output of the network (`OutputStudent`).
         training: arguments of `Model.fit`.
 
-    Raises: ValueError for scores that will not do; see `Model.fit`.
+    Raises: ValueError for scores that will not do, another `score`, a latent with "output"; see
+        `Model.fit`.
     """
+    if score not in ("mu2", "output"):
+        raise ValueError(f"score: expected mu2 or output, got {score!r}")
     kind = teacher.default_kind if kind is None else kind
-    student = Student(
-        teacher.n_features, latent, hidden, activation, feature_names=teacher.feature_names
-    )
+    n, names = teacher.n_features, teacher.feature_names
+    if score == "mu2":
+        student = Student(n, 4 if latent is None else latent, hidden, activation, names)
+    elif latent is None:
+        student = OutputStudent(n, hidden, activation, names)
+    else:
+        raise ValueError(f"latent: a student with one output has none, got {latent}")
+    if isinstance(teacher.scaler, ColumnScaler):
+        steps = [step for step in teacher.scaler.steps if step["op"] in ("clip", "wrap", "log1p")]
+        student.scaler = ColumnScaler(n, steps)
     student.teacher = _Teacher(teacher, kind, X)
     try:
         return student.fit(X, **training)

@@ -16,6 +16,7 @@ from vaelocity.bundle_parts import get_histogram, get_reference, put_histogram, 
 from vaelocity.histogram import ScoreHistogram
 from vaelocity.identity import identity_of
 from vaelocity.models.base import Model
+from vaelocity.models.columns import ColumnScaler
 from vaelocity.threshold import Threshold
 
 Tensors = dict[str, npt.NDArray[Any]]
@@ -42,7 +43,8 @@ def put_module(
         "module": {"class": type(model).__name__, "args": model.arguments()},
         "features": model.feature_names,
         "preprocess": [
-            {"op": "standardize", "mean": "preprocess.0.mean", "scale": "preprocess.0.scale"}
+            *(model.scaler.steps if isinstance(model.scaler, ColumnScaler) else ()),
+            {"op": "standardize", "mean": "preprocess.0.mean", "scale": "preprocess.0.scale"},
         ],
         "thresholds": [threshold.to_dict() for threshold in thresholds],
         "provenance": {
@@ -119,7 +121,9 @@ def _check_thresholds(model: Model, thresholds: Sequence[Threshold], kinds: Sequ
 @torch.no_grad()
 def get_module(model: Model, metadata: dict[str, Any], tensors: Tensors) -> None:
     """The inverse of `put_module`, for a new module of the file's class and arguments."""
-    step = metadata["preprocess"][-1]
+    *before, step = metadata["preprocess"]
+    if before:
+        model.scaler = ColumnScaler(model.n_features, before)
     model.scaler.mean.copy_(torch.from_numpy(tensors[step["mean"]]))
     model.scaler.scale.copy_(torch.from_numpy(tensors[step["scale"]]))
     model.fitted.fill_(True)

@@ -18,6 +18,7 @@ from vaelocity.models.file_parts import Tensors, put_module, put_parts, put_stat
 from vaelocity.models.latent import LatentModel
 from vaelocity.models.layers import LEAKY_RELU_SLOPE, Network
 from vaelocity.models.steps import steps_of
+from vaelocity.preprocess import prepared, scorable
 from vaelocity.threshold import Threshold
 
 Floats = npt.NDArray[np.float32]
@@ -51,7 +52,7 @@ def freeze(
     for each in kinds:
         scorer = _core.Model.from_bytes(draft, each, verify=False)
         scores = scorer.score(rows)
-        _check_agreement(model, each, rows, scores)
+        _check_agreement(model, metadata, tensors, each, scores)
         tensors[f"conformance.scores.{each}"] = scores
         tensors[f"conformance.flags.{each}"] = scorer.flags(rows)
     metadata["conformance"] = {
@@ -137,17 +138,19 @@ def _examples(model: LatentModel) -> Floats:
     return rows[np.sort(first)]
 
 
-def _check_agreement(model: LatentModel, kind: str, rows: Floats, scores: Floats) -> None:
-    """Raise ValueError unless `scores` are torch's, up to float32 rounding.
+def _check_agreement(
+    model: LatentModel, metadata: dict[str, Any], tensors: Tensors, kind: str, scores: Floats
+) -> None:
+    """Raise ValueError unless `scores` of the conformance rows are torch's, up to float32 rounding.
 
     Tolerance: 1e-4 of the score or 1e-4, whichever is larger, plus 1e-6 ||x'||^2, the rounding of
     a reconstruction y ~ x' that is much closer to x' than x' is long.
     """
+    rows = tensors["conformance.rows"]
     expected = model.score(rows, kind).astype(np.float64)
-    finite = np.isfinite(rows).all(axis=1)
-    mean, scale = model.scaler.mean.cpu().numpy(), model.scaler.scale.cpu().numpy()
+    finite = scorable(metadata, rows)
     with np.errstate(all="ignore"):
-        x = (rows.astype(np.float64) - mean) / scale
+        x, _ = prepared(metadata, tensors, rows)
         ordinary = finite & (np.abs(x) <= _ORDINARY).all(axis=1)
         tolerance = 1e-4 * np.maximum(1, expected) + 1e-6 * np.square(x).sum(axis=1)
         wrong = ordinary & ~(np.abs(scores - expected) <= tolerance)

@@ -24,7 +24,7 @@ class GaussianLatent(NormalPrior):
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """mu and logvar of standardised rows, [n, latent] each."""
-        encoded: Tensor = self.encoder(x)
+        encoded: Tensor = self.encoder(self.seen(x))
         return encoded[:, : self.latent], encoded[:, self.latent :]
 
     def output(self, z: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ class GaussianLatent(NormalPrior):
 
     def error(self, x: Tensor, output: Tensor, backend: str | None = None) -> Tensor:
         """The reconstruction loss of standardised rows, [n]."""
-        return ops.reconstruction_loss(x, output, backend=backend)
+        return ops.reconstruction_loss(x, output, mask=self.counts(x), backend=backend)
 
     def kl_cost(self, mu: Tensor, logvar: Tensor, kl: Tensor) -> Tensor:
         """What training pays for the posterior, [n]; kl: its KL, [n]."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vaelocity import ops
 from vaelocity.models.base import Floats, Model, nan_unless, positive, saturated
 from vaelocity.models.interpolation import PATHS
-from vaelocity.models.rows import Rows, as_rows, finite_rows
+from vaelocity.models.rows import Rows, as_rows
 
 
 class LatentModel(Model):
@@ -23,7 +23,7 @@ class LatentModel(Model):
     """
 
     latent_kind: ClassVar[str]
-    """point or gaussian."""
+    """point or gaussian; or output: see `DenseModel`."""
 
     encoder: nn.Module
     decoder: nn.Module
@@ -47,37 +47,49 @@ class LatentModel(Model):
     def arguments(self) -> dict[str, object]:
         return {**super().arguments(), "latent": self.latent}
 
+    def seen(self, x: Tensor) -> Tensor:
+        """Standardised rows as a network sees them: 0 for a value whose term leaves the loss, which
+        is NaN in x."""
+        return torch.where(torch.isnan(x), 0, x) if self.scaler.leaves_out else x
+
+    def counts(self, x: Tensor) -> Tensor | None:
+        """Which terms of standardised rows are in the loss, bool [n, n_features]; None: all."""
+        return ~torch.isnan(x) if self.scaler.leaves_out else None
+
     def point(self, x: Tensor) -> Tensor:
         """Where standardised rows are decoded from: z (or mu), [n, latent]."""
-        z: Tensor = self.encoder(x)
+        z: Tensor = self.encoder(self.seen(x))
         return z[:, : self.latent]
 
     def standardised_score(self, x: Tensor, kind: str) -> Tensor:
-        return ops.reconstruction_loss(x, self.decoder(self.point(x)))
+        return ops.reconstruction_loss(x, self.decoder(self.point(x)), mask=self.counts(x))
 
     def forward(self, x: Tensor) -> Tensor:
         """The reconstruction of x [n, n_features], in the units of x, differentiable."""
         return self.scaler.inverse(self.decoder(self.point(self.scaler(x))))
 
     def score_features(self, X: Rows) -> Floats:
-        """1/2 (y_j - x_j)^2 of every feature in the standardised space: float32 [n, n_features].
+        """1/2 (y_j - x_j)^2 of every feature in the standardised space, 0 where it leaves the loss:
+        float32 [n, n_features].
 
         A row's sum is its reconstruction score, up to float32 rounding.
         """
 
         def score(x: Tensor) -> Tensor:
-            finite = torch.isfinite(x).all(dim=1, keepdim=True)
+            scorable = self._scorable(x)[:, None]
             x = self.scaler(x)
-            return saturated(0.5 * (self.decoder(self.point(x)) - x).square(), finite)
+            terms = 0.5 * (self.decoder(self.point(x)) - x).square()
+            counts = self.counts(x)
+            return saturated(terms if counts is None else torch.where(counts, terms, 0), scorable)
 
         return self._batched(score, as_rows(X, self.n_features, "X"))
 
     def encode(self, X: Rows) -> Floats:
         """The latent point (a VAE's mu) of every row: float32 [n, latent]; NaN for a row that
-        holds a NaN or an infinity."""
+        has no score."""
 
         def encode(x: Tensor) -> Tensor:
-            return nan_unless(finite_rows(x), self.point(self.scaler(x)))
+            return nan_unless(self._scorable(x), self.point(self.scaler(x)))
 
         return self._batched(encode, as_rows(X, self.n_features, "X"))
 
@@ -90,11 +102,11 @@ class LatentModel(Model):
         return self._batched(decode, as_rows(z, self.latent, "z"))
 
     def reconstruct(self, X: Rows) -> Floats:
-        """decode(encode(X)): float32 [n, n_features] in the units of X; NaN for a row that holds
-        a NaN or an infinity."""
+        """decode(encode(X)): float32 [n, n_features] in the units of X; NaN for a row that has no
+        score."""
 
         def reconstruct(x: Tensor) -> Tensor:
-            return nan_unless(finite_rows(x), self(x))
+            return nan_unless(self._scorable(x), self(x))
 
         return self._batched(reconstruct, as_rows(X, self.n_features, "X"))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from vaelocity import ops
@@ -26,6 +25,6 @@ def latent_reconstruction(model: LatentModel, X: Rows) -> Floats:
     def score(x: Tensor) -> Tensor:
         z = model.point(model.scaler(x))
         again = model.point(model.decoder(z))
-        return saturated(ops.reconstruction_loss(z, again), torch.isfinite(x).all(dim=1))
+        return saturated(ops.reconstruction_loss(z, again), model._scorable(x))
 
     return model._batched(score, as_rows(X, model.n_features, "X"))

@@ -95,11 +95,12 @@ def _float64(tensor: Tensor) -> npt.NDArray[np.float64]:
 
 
 class Network(nn.Sequential):
-    """Dense layers from widths[0] to widths[-1]; the last is linear and has no batch norm."""
+    """Dense layers from widths[0] to widths[-1], none for fewer than two widths; the last is linear
+    and has no batch norm."""
 
     def __init__(self, widths: Sequence[int], activation: str, batch_norm: bool) -> None:
         last = len(widths) - 2
-        names = [activation] * last + ["identity"]
+        names = [activation] * last + ["identity"] if last >= 0 else []
         super().__init__(
             *(
                 Dense(widths[i], widths[i + 1], name, batch_norm and i != last)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vaelocity import ops
 from vaelocity.models.base import Floats, nan_unless
-from vaelocity.models.rows import Rows, as_rows, finite_rows
+from vaelocity.models.rows import Rows, as_rows
 from vaelocity.models.vae import VAE, kl_terms
 
 ACTIVE = 0.01
@@ -67,20 +67,23 @@ def importance_weighted_bound(model: VAE, X: Rows, k: int = 64, seed: int = 0) -
         parts = [
             _bound(model, part.to(rng.device), k, rng).cpu() for part in torch.split(rows, step)
         ]
-        found: Floats = nan_unless(finite_rows(rows), torch.cat(parts)).numpy()
+        found: Floats = torch.cat(parts).numpy()
     return found
 
 
 def _bound(model: VAE, x: Tensor, k: int, rng: ops.Rng) -> Tensor:
-    x = model.scaler(x)
+    scorable, x = model._scorable(x), model.scaler(x)
+    counts = model.counts(x)
+    n = model.n_features if counts is None else counts.sum(dim=1).repeat_interleave(k)
     mu, logvar = (part.repeat_interleave(k, dim=0) for part in model.posterior(x))
     eps = ops.philox_normal(mu.shape, rng)
     z = mu + torch.exp(0.5 * logvar) * eps
-    error = ops.reconstruction_loss(x.repeat_interleave(k, dim=0), model.decoder(z))
-    log_x = -error - 0.5 * model.n_features * math.log(2 * math.pi)
+    error = model.error(x.repeat_interleave(k, dim=0), model.decoder(z))
+    log_x = -error - 0.5 * n * math.log(2 * math.pi)
     # log p(z) - log q(z|x); the constants of the two normals cancel.
     log_ratio = 0.5 * (eps.square() + logvar - z.square()).sum(dim=1)
-    return torch.logsumexp((log_x + log_ratio).view(-1, k), dim=1) - math.log(k)
+    bound = torch.logsumexp((log_x + log_ratio).view(-1, k), dim=1) - math.log(k)
+    return nan_unless(scorable, bound)
 
 
 def norm_correlation(model: VAE, X: Rows) -> float:
@@ -90,7 +93,8 @@ def norm_correlation(model: VAE, X: Rows) -> float:
     from scipy.stats import spearmanr
 
     rows = as_rows(X, model.n_features, "X")
-    norm = model.scaler(rows.to(model.scaler.mean.device)).square().sum(dim=1).cpu().numpy()
+    x = model.seen(model.scaler(rows.to(model.scaler.mean.device)))
+    norm = x.square().sum(dim=1).cpu().numpy()
     return float(spearmanr(model.score(X, "reconstruction"), norm).statistic)
 
 
@@ -110,6 +114,6 @@ def warn_of_collapse(model: VAE, x: Tensor) -> None:
 
 def _posteriors(model: VAE, X: Rows, function: Callable[[Tensor, Tensor], Tensor]) -> Floats:
     def posterior(x: Tensor) -> Tensor:
-        return nan_unless(finite_rows(x), function(*model.posterior(model.scaler(x))))
+        return nan_unless(model._scorable(x), function(*model.posterior(model.scaler(x))))
 
     return model._batched(posterior, as_rows(X, model.n_features, "X"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor
 
 Rows = npt.NDArray[np.floating[Any]] | Tensor
+Scorable = Callable[[Tensor], Tensor]
+"""Which rows have a score: bool [n] of rows [n, d]."""
 
 
 def as_rows(value: Rows, n_columns: int, name: str) -> Tensor:
@@ -24,9 +27,15 @@ def as_rows(value: Rows, n_columns: int, name: str) -> Tensor:
     return tensor
 
 
-def as_training_rows(value: Rows, n_columns: int, name: str, missing: bool = False) -> Tensor:
+def as_training_rows(
+    value: Rows,
+    n_columns: int,
+    name: str,
+    missing: bool = False,
+    scorable: Scorable | None = None,
+) -> Tensor:
     """`as_rows`, at least one of them, and every number finite, or, with `missing`, NaN where a
-    value is not there, but not in all of a row.
+    value is not there, but not in all of a row; or those that are `scorable`.
 
     Raises ValueError with the number of rows that are not and the first of them.
     """
@@ -37,6 +46,8 @@ def as_training_rows(value: Rows, n_columns: int, name: str, missing: bool = Fal
         return rows  # a NaN or an infinity anywhere would be in the sum
     if missing:
         bad = torch.isinf(rows).any(dim=1) | torch.isnan(rows).all(dim=1)
+    elif scorable is not None:
+        bad = ~torch.cat([scorable(chunk) for chunk in torch.split(rows, 1 << 16)])
     else:
         bad = ~finite_rows(rows)
     count = int(bad.sum())

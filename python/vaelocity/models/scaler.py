@@ -19,6 +19,9 @@ class Standardizer(nn.Module):
     mean: Tensor
     scale: Tensor
 
+    leaves_out = False
+    """Whether the term of a value may leave the loss, where x' is NaN."""
+
     def __init__(self, n_features: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(n_features))

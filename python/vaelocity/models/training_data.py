@@ -10,15 +10,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vaelocity.models.rows import Rows, as_label, as_training_rows, as_weight
+from vaelocity.models.rows import Rows, Scorable, as_label, as_training_rows, as_weight
 
 
 @dataclass(frozen=True)
 class Part:
     """Rows to train on, or to validate on.
 
-    x: float32 [n, n_features], finite, or with NaN for a model with `missing`; weight: float32 [n]
-    of mean 1, or None; label: int64 [n], or None.
+    x: float32 [n, n_features], finite, or with what the model takes for missing values; weight:
+    float32 [n] of mean 1, or None; label: int64 [n], or None.
     """
 
     x: Tensor
@@ -140,16 +140,17 @@ def training_data(
     X_val: Rows | None,
     weight_val: npt.ArrayLike | Tensor | None,
     missing: bool = False,
+    scorable: Scorable | None = None,
 ) -> TrainingData:
     """Check what `Model.fit` was given; the errors name its arguments. missing: a NaN may stand
-    for a value that is not there."""
-    x = as_training_rows(X, n_features, "X", missing)
+    for a value that is not there; scorable: of a model that deals with some missing values."""
+    x = as_training_rows(X, n_features, "X", missing, scorable)
     train = Part(x, as_weight(weight, len(x), "weight"))
     if X_val is None:
         if weight_val is not None:
             raise ValueError("weight_val: given without X_val")
         return TrainingData(train, None)
-    x_val = as_training_rows(X_val, n_features, "X_val", missing)
+    x_val = as_training_rows(X_val, n_features, "X_val", missing, scorable)
     return TrainingData(train, Part(x_val, as_weight(weight_val, len(x_val), "weight_val")))
 
 

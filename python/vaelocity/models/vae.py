@@ -47,6 +47,8 @@ class VAE(GaussianLatent, DenseModel):
     at: KL per dimension, active units, the importance-weighted bound.
     """
 
+    may_leave_out = True
+
     steps: Tensor
 
     def __init__(
@@ -101,7 +103,8 @@ class VAE(GaussianLatent, DenseModel):
 
     def step_without_graph(self, backend: str | None) -> StepWithoutGraph | None:
         # A subclass has terms of its own; the reference is plain torch throughout.
-        plain = type(self) is VAE and not (self.batch_norm or self.warmup or self.free_bits)
+        special = self.batch_norm or self.warmup or self.free_bits or self.scaler.leaves_out
+        plain = type(self) is VAE and not special
         if not plain or backend == "reference":
             return None
         return vae_step(self.encoder, self.decoder, self.beta, backend)

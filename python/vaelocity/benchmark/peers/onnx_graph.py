@@ -17,7 +17,7 @@ def score_model(network: Network) -> bytes:
     that overflow.
     """
     graph = Graph()
-    score = add_score(graph, *read_bundle(network.path), network.kind)
+    score, _ = add_score(graph, *read_bundle(network.path), network.kind)
     graph.node("Identity", score, output="score")
     made = helper.make_graph(
         graph.nodes,
