@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FLAGS",
+    "count_flags",
+    "flags_text",
     "join",
     "model_metadata",
     "output_schema",
@@ -31,6 +33,24 @@ _LARGEST = np.finfo(np.float32).max
 
 FLAGS = {"nan": 1, "saturated": 2, "missing": 4}
 """The bits of the column `flags`: see Scorer.flags."""
+
+_FLAG_TEXTS = {
+    "nan": "with NaN or infinity",
+    "saturated": "saturated",
+    "missing": "with missing values left out or replaced",
+}
+
+
+def count_flags(flags: npt.NDArray[np.uint8]) -> dict[str, int]:
+    """The rows with each of FLAGS, by its name. flags: uint8 [n]."""
+    if not flags.any():
+        return dict.fromkeys(FLAGS, 0)
+    return {name: int(np.count_nonzero(flags & bit)) for name, bit in FLAGS.items()}
+
+
+def flags_text(counts: Mapping[str, int]) -> str:
+    """`count_flags` in words: 3 with NaN or infinity, 0 saturated, 1 with missing values ..."""
+    return ", ".join(f"{counts[name]:,} {text}" for name, text in _FLAG_TEXTS.items())
 
 
 def score_batch(

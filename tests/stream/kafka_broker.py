@@ -14,13 +14,12 @@ from typing import Any
 import confluent_kafka as kafka
 import numpy as np
 import pyarrow as pa
+from stream_ends import NAMES, numbered
 
 import vaelocity
 from vaelocity.stream import Pump, StreamScorer
 from vaelocity.stream.message import decode, encode
 
-D = 7
-NAMES = [f"f{j}" for j in range(D)]
 ROWS = 50
 QUIET = {"log_level": 0}
 # The mock forgets a member that left, or was killed, only after the session's time; below three
@@ -83,16 +82,11 @@ class Broker:
         return sum(max(0, part.offset) for part in found)
 
 
-def rows_of(first: int, n: int = ROWS) -> np.ndarray:
-    number = np.arange(first, first + n)
-    return np.sin(number[:, None] * 0.7 + np.arange(D)).astype(np.float32)
-
-
 def payloads(count: int, first: int = 0) -> list[bytes]:
     """`count` messages of ROWS events with numbers from first * ROWS on."""
     found = []
     for i in range(first, first + count):
-        rows = rows_of(i * ROWS)
+        rows = numbered(ROWS, i * ROWS)
         columns = {name: rows[:, j] for j, name in enumerate(NAMES)}
         batch = pa.record_batch({"event": np.arange(i * ROWS, (i + 1) * ROWS), **columns})
         found.append(encode(batch).to_pybytes())
@@ -112,7 +106,7 @@ def scores_in(values: list[bytes]) -> dict[int, list[float]]:
 
 
 def expected(bundle: Path, count: int) -> dict[int, float]:
-    scores = vaelocity.load(bundle).score(rows_of(0, count * ROWS))
+    scores = vaelocity.load(bundle).score(numbered(count * ROWS))
     return dict(enumerate(scores.tolist()))
 
 

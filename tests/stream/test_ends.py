@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,16 +31,6 @@ from vaelocity.stream import StreamError, open_sink, open_source
 from vaelocity.stream.pipe import PipeSink, PipeSource
 
 COMMAND = [sys.executable, "-m", "vaelocity.cli"]
-
-
-@pytest.fixture
-def bundle(make_bundle: Callable[..., Path]) -> Path:
-    return make_bundle([D, 5, 2])
-
-
-@pytest.fixture
-def scorer(bundle: Path) -> vaelocity.Scorer:
-    return vaelocity.load(bundle)
 
 
 def polled(source: Any) -> list[Any]:

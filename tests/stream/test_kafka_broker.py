@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,8 @@ pytest.importorskip("pyarrow", reason="needs the extra vaelocity[stream]")
 pytest.importorskip("typer", reason="needs the extra vaelocity[cli]")
 pytest.importorskip("confluent_kafka", reason="needs the extra vaelocity[stream]")
 
-from kafka_broker import Broker, D, command, ended, expected, payloads, scores_in, started, wait_for
+from kafka_broker import Broker, command, ended, expected, payloads, scores_in, started, wait_for
 from kafka_wire import Wire
-
-
-@pytest.fixture
-def bundle(make_bundle: Callable[..., Path]) -> Path:
-    return make_bundle([D, 5, 2])
 
 
 def impatient(args: list[str]) -> list[str]:
