@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -137,34 +132,8 @@ def pumped(source: Any, sink: Any, bundle: Path, rows: int, **more: Any) -> Pump
 
 def command(bundle: Path, broker: Broker, sink: str, *more: str) -> list[str]:
     return [
-        sys.executable, "-m", "vaelocity.cli", "stream", str(bundle), "-s",
+        "stream", str(bundle), "-s",
         broker.url("in", group="g", **SHORT), "-t", sink, "--pass", "event",
         "--commit-seconds", "0.05",
         "--batch-size", "200", *more,
     ]  # fmt: skip
-
-
-@contextmanager
-def started(args: list[str], cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that does not outlive the test."""
-    process = subprocess.Popen(args, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def ended(process: subprocess.Popen[bytes]) -> str:
-    """Told to stop, it ends well; what it said."""
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == 0, err.decode()
-    return err.decode()
-
-
-def wait_for(what: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.05)

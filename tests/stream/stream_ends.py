@@ -37,6 +37,17 @@ def batch_of(n: int, first: int = 0, **more: object) -> pa.RecordBatch:
     return pa.record_batch({"event": np.arange(first, first + n), **more, "features": lists})
 
 
+def stream_of(*batches: pa.RecordBatch, end: bool = True) -> bytes:
+    """An Arrow IPC stream. end: with the mark that nothing follows."""
+    out = pa.BufferOutputStream()
+    writer = pa.ipc.new_stream(out, batches[0].schema)
+    for batch in batches:
+        writer.write_batch(batch)
+    if end:
+        writer.close()
+    return out.getvalue().to_pybytes()
+
+
 def messages(sizes: Sequence[int]) -> list[Message]:
     edges = np.cumsum([0, *sizes]).tolist()
     return [

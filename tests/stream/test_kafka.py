@@ -21,15 +21,13 @@ from kafka_broker import (
     SHORT,
     Broker,
     command,
-    ended,
     expected,
     payloads,
     pumped,
     scores_in,
-    started,
-    wait_for,
 )
 from stream_ends import NAMES, D
+from stream_process import ended, started, wait_for
 
 import vaelocity
 from vaelocity.cli import main

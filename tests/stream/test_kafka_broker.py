@@ -14,8 +14,9 @@ pytest.importorskip("pyarrow", reason="needs the extra vaelocity[stream]")
 pytest.importorskip("typer", reason="needs the extra vaelocity[cli]")
 pytest.importorskip("confluent_kafka", reason="needs the extra vaelocity[stream]")
 
-from kafka_broker import Broker, command, ended, expected, payloads, scores_in, started, wait_for
+from kafka_broker import Broker, command, expected, payloads, scores_in
 from kafka_wire import Wire
+from stream_process import ended, started, wait_for
 
 
 def impatient(args: list[str]) -> list[str]:

@@ -23,16 +23,14 @@ from kafka_broker import (
     SHORT,
     Broker,
     command,
-    ended,
     expected,
     payloads,
     pumped,
     scores_in,
-    started,
-    wait_for,
 )
 from kafka_wire import Ledger, Wire
 from stream_ends import NAMES
+from stream_process import ended, started, wait_for
 
 import vaelocity
 from vaelocity.stream import StreamError, open_sink, open_source
