@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,25 @@ def test_a_folder_gets_a_complete_file_for_every_flush(
     assert read.column("score").to_pylist() == scored.column("score").to_pylist()[:30]
     model = pq.read_metadata(parts[0]).metadata[b"vaelocity.models"].decode()
     assert model == f"0:{scorer.fingerprint}"
+
+
+def test_row_groups_are_of_many_rows_whatever_the_micro_batches(
+    scorer: vaelocity.Scorer, tmp_path: Path
+) -> None:
+    """Accepted events come by ones and twos, and often there are none."""
+    np.save(tmp_path / "a.npy", rows_of(10))
+    source = open_source(str(tmp_path / "a.npy"), NAMES)
+    sink = open_sink(f"{tmp_path}/out.parquet", source)
+    events = np.arange(100_000)
+    table = pa.record_batch({"event": events, "score": events.astype(np.float32)})
+    edges = [0, *range(0, 3000, 2), 3000, 70_000, 70_001, 100_000]
+    for start, stop in pairwise(edges):
+        sink.write(table.slice(start, stop - start))
+    sink.close(complete=True)
+    source.close()
+    assert pq.read_table(tmp_path / "out.parquet").equals(pa.Table.from_batches([table]))
+    found = pq.read_metadata(tmp_path / "out.parquet")
+    assert [found.row_group(i).num_rows for i in range(found.num_row_groups)] == [70_000, 30_000]
 
 
 def test_a_stream_without_end_is_not_written_to_one_file(tmp_path: Path) -> None:
