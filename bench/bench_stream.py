@@ -23,7 +23,7 @@ from stream_kafka import kafka_case
 from stream_paced import paced_cases
 from stream_ray import ray_cases
 from stream_report import SCHEMA, markdown
-from stream_zmq import zmq_cases
+from stream_zmq import threads_case, zmq_cases
 
 from vaelocity.benchmark import machine, pages
 from vaelocity.benchmark.networks import build
@@ -44,6 +44,7 @@ def main() -> None:
         os.sched_setaffinity(0, {cpu})
         cases = file_cases(network, folder, options.quick)
         os.sched_setaffinity(0, allowed)
+        cases.append(threads_case(network, options.quick))
         loopback = zmq_cases(network, folder, options.quick)
         cases += loopback
         cases += paced_cases(network, folder, loopback[0]["events_per_second"], options.quick)

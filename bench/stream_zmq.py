@@ -22,11 +22,11 @@ from stream_report import line
 
 import vaelocity
 from vaelocity.benchmark.networks import jet_rows
-from vaelocity.benchmark.timing import median, speedup
+from vaelocity.benchmark.timing import Contender, interleave, median, speedup
 from vaelocity.stream import open_source
 from vaelocity.stream.message import encode
 
-__all__ = ["THREADS", "frame", "sending", "zmq_cases"]
+__all__ = ["THREADS", "frame", "sending", "threads_case", "zmq_cases"]
 
 FRAMES = (512, 4096)
 WANTED = 5e6
@@ -53,6 +53,23 @@ for i in range(count):
 socket.send(b"")
 time.sleep(600)
 """
+
+
+def threads_case(network: Any, quick: bool) -> dict[str, Any]:
+    """What the processors that share the work of all other cases give to a second thread."""
+    scorer = vaelocity.load(network.path)
+    block = np.concatenate([jet_rows(1 << 16, scorer.n_features)] * (2 if quick else 8))
+    ways = {str(n): Contender(lambda n=n: scorer.score(block, threads=n)) for n in (1, THREADS)}
+    seconds = interleave(ways, rounds=3 if quick else 15, sample_seconds=0.0)
+    many = seconds[str(THREADS)]
+    return line(
+        f"The scorer alone, {THREADS} threads on {THREADS} processors, rows in memory",
+        len(block),
+        len(block) / median(many).value,
+        ratio=speedup(many, seconds["1"]),
+        of="one thread",
+        note="two processors that are threads of one core share its arithmetic units",
+    )
 
 
 def zmq_cases(network: Any, folder: Path, quick: bool) -> list[dict[str, Any]]:

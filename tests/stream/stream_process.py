@@ -18,12 +18,11 @@ COMMAND = [sys.executable, "-m", "vaelocity.cli"]
 def started(args: list[str], cwd: Path, **more: Any) -> Iterator[subprocess.Popen[bytes]]:
     """A process with these arguments that does not outlive the test. more: as for Popen."""
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    process = subprocess.Popen([*COMMAND, *args], cwd=cwd, **{**pipes, **more})
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+    with subprocess.Popen([*COMMAND, *args], cwd=cwd, **{**pipes, **more}) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def ended(process: subprocess.Popen[bytes]) -> str:

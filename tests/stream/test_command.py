@@ -194,6 +194,7 @@ def test_a_running_stream_is_watched_and_takes_up_a_new_model(
         feed.close()
         process.stdin.close()
         assert process.wait(20) == 0
+        told.join()
 
 
 class Lines:
@@ -201,11 +202,16 @@ class Lines:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._lines: list[str] = []
-        threading.Thread(target=self._read, args=(file,), daemon=True).start()
+        self._thread = threading.Thread(target=self._read, args=(file,), daemon=True)
+        self._thread.start()
 
     def _read(self, file: IO[bytes]) -> None:
         for line in file:
             self._lines.append(line.decode().rstrip())
+
+    def join(self) -> None:
+        """Return when the process has hung up."""
+        self._thread.join(10)
 
     def find(self, text: str) -> str:
         """The first line with this text, when it is there."""
