@@ -24,7 +24,7 @@ WANTED = 0.8
 
 def file_cases(network: Any, folder: Path, quick: bool) -> list[dict[str, Any]]:
     """Features in columns, and in one column of whole rows."""
-    n, rounds = (8 * BLOCK, 3) if quick else (32 * BLOCK, 11)
+    n, rounds = (8 * BLOCK, 3) if quick else (16 * BLOCK, 15)
     rows, scorer = jet_rows(n, network.n_features), vaelocity.load(network.path)
     columns = rows.T.copy()
     lists = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), network.n_features)

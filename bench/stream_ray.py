@@ -25,8 +25,8 @@ __all__ = ["ray_cases"]
 
 ACTORS = (1, 2)
 # A network and blocks of some tenths of a second's work: Ray takes milliseconds for a block.
-HIDDEN, LATENT, BLOCK = (512, 256), 64, 32768
-PLAIN_SECONDS = 2.0
+HIDDEN, LATENT, BLOCK = (512, 256), 64, 16384
+PLAIN_SECONDS = 1.5
 
 # In a process of its own: what Ray starts ends with it. Prints [way, how many, events/s], and of
 # actors also which part of the time they spent on a processor.
@@ -110,7 +110,7 @@ def ray_cases(folder: Path, quick: bool) -> list[dict[str, Any]]:
     if importlib.util.find_spec("ray") is None:
         return []
     network = build(59, HIDDEN, LATENT, folder)
-    blocks, rounds = (8, 1) if quick else (24, 5)
+    blocks, rounds = (8, 1) if quick else (20, 4)
     rows = jet_rows(BLOCK, network.n_features)
     lists = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
     (folder / "ray").mkdir()

@@ -110,7 +110,7 @@ def sending(
 
 
 def _case(scorer: Any, network: str, folder: Path, rows: int, quick: bool) -> dict[str, Any]:
-    count, rounds = ((1 << 19) // rows, 2) if quick else ((1 << 20) // rows, 7)
+    count, rounds = ((1 << 19) // rows, 2) if quick else ((1 << 20) // rows, 6)
     ways: dict[str, Callable[[Any], int]] = {
         "stream": lambda source: int(pumped(scorer, source, threads=THREADS).messages),
         "beside": lambda source: _beside(scorer, source, rows),
