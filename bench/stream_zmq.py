@@ -1,5 +1,5 @@
-"""ZeroMQ on loopback for bench_stream.py: messages of several sizes from another process, scored,
-and in turns with that received and dropped: what ZeroMQ and the kernel take by themselves."""
+"""ZeroMQ on loopback for bench_stream.py: what a stream takes from a sender in another process, and
+in turns with it what bounds it there: receiving alone, and with the bare scorer beside it."""
 
 from __future__ import annotations
 
@@ -8,121 +8,175 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from stream_pumped import pumped
+from stream_report import line
 
 import vaelocity
 from vaelocity.benchmark.networks import jet_rows
-from vaelocity.benchmark.timing import median, speedup
-from vaelocity.stream import Pump, Rejects, StreamScorer, open_sink, open_source
+from vaelocity.benchmark.timing import Contender, interleave, median, speedup
+from vaelocity.stream import open_source
 from vaelocity.stream.message import encode
 
-__all__ = ["FRAMES", "frame", "zmq_cases"]
+__all__ = ["THREADS", "frame", "sending", "threads_case", "zmq_cases"]
 
-FRAMES = (512, 4096, 32768)
+FRAMES = (512, 4096)
 WANTED = 5e6
+THREADS = len(os.sched_getaffinity(0))
+# What the bare scorer takes at once: some milliseconds, and 2 MB of rows.
+AT_ONCE = 8192
 
-_FEED = """
-import sys
-from vaelocity.stream import open_sink
-raw = open(sys.argv[2], "rb").read()
-sink = open_sink(sys.argv[1], None)
-for _ in range(int(sys.argv[3])):
-    sink._send(raw)
-sink.close(complete=True)
+# As light as can be: one frame, sent again and again without a copy. argv: address, file, messages,
+# seconds between two of them. Prints when the first is due, and stays until it is killed: a sender
+# that hangs up takes with it what the kernel holds.
+_SENDER = """
+import sys, time, zmq
+address, path, count, period = *sys.argv[1:3], int(sys.argv[3]), float(sys.argv[4])
+socket = zmq.Context().socket(zmq.PUSH)
+socket.set_hwm(64)
+socket.connect(address)
+frame = zmq.Frame(open(path, "rb").read())
+due = time.perf_counter() + 0.2 * (period > 0)
+print(due, flush=True)
+for i in range(count):
+    if period and (early := due + i * period - time.perf_counter()) > 0:
+        time.sleep(early)
+    socket.send(frame, copy=False)
+socket.send(b"")
+time.sleep(600)
 """
 
 
-def zmq_cases(network: Any, folder: Path, quick: bool) -> list[dict[str, Any]]:
-    """Every size of message: scored, and received and dropped."""
+def threads_case(network: Any, quick: bool) -> dict[str, Any]:
+    """What the processors that share the work of all other cases give to a second thread."""
     scorer = vaelocity.load(network.path)
-    return [case for rows in FRAMES for case in _cases(scorer, network.name, folder, rows, quick)]
+    block = np.concatenate([jet_rows(1 << 16, scorer.n_features)] * (2 if quick else 8))
+    ways = {str(n): Contender(lambda n=n: scorer.score(block, threads=n)) for n in (1, THREADS)}
+    seconds = interleave(ways, rounds=3 if quick else 15, sample_seconds=0.0)
+    many = seconds[str(THREADS)]
+    return line(
+        f"The scorer alone, {THREADS} threads on {THREADS} processors, rows in memory",
+        len(block),
+        len(block) / median(many).value,
+        ratio=speedup(many, seconds["1"]),
+        of="one thread",
+        note="two processors that are threads of one core share its arithmetic units",
+    )
 
 
-def frame(scorer: Any, folder: Path, rows: int) -> Path:
+def zmq_cases(network: Any, folder: Path, quick: bool) -> list[dict[str, Any]]:
+    """A line for every size of message."""
+    scorer = vaelocity.load(network.path)
+    return [_case(scorer, network.name, folder, rows, quick) for rows in FRAMES]
+
+
+def frame(n_features: int, folder: Path, rows: int) -> Path:
     """A message of so many events, the features in one column of rows."""
-    values = jet_rows(rows, scorer.n_features)
-    lists = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), scorer.n_features)
+    lists = pa.FixedSizeListArray.from_arrays(
+        pa.array(jet_rows(rows, n_features).reshape(-1)), n_features
+    )
     path = folder / f"frame-{rows}"
     path.write_bytes(encode(pa.record_batch({"features": lists})).to_pybytes())
     return path
 
 
-def _cases(scorer: Any, network: str, folder: Path, rows: int, quick: bool) -> list[dict[str, Any]]:
-    threads = len(os.sched_getaffinity(0))
-    count, rounds = ((1 << 20) // rows, 1) if quick else ((1 << 22) // rows, 5)
+@contextmanager
+def sending(
+    scorer: Any, folder: Path, rows: int, count: int, period: float = 0.0
+) -> Iterator[tuple[Any, float]]:
+    """The source of `count` messages, and when the first of them is due (time.perf_counter())."""
+    path = frame(scorer.n_features, folder, rows)
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        source = open_source(f"zmq+ipc://{name}/s?bind=1", scorer.feature_names)
+        args = [f"ipc://{name}/s", str(path), str(count), str(period)]
+        with subprocess.Popen(
+            [sys.executable, "-c", _SENDER, *args],
+            stdout=subprocess.PIPE, text=True,
+        ) as sender:  # fmt: skip
+            assert sender.stdout is not None
+            try:
+                yield source, float(sender.stdout.readline())
+            finally:
+                source.close()
+                sender.kill()
+
+
+def _case(scorer: Any, network: str, folder: Path, rows: int, quick: bool) -> dict[str, Any]:
+    count, rounds = ((1 << 19) // rows, 2) if quick else ((1 << 20) // rows, 6)
     ways: dict[str, Callable[[Any], int]] = {
-        "scored": lambda source: _scored(scorer, source, threads),
+        "stream": lambda source: int(pumped(scorer, source, threads=THREADS).messages),
+        "beside": lambda source: _beside(scorer, source, rows),
         "dropped": _dropped,
     }
     seconds: dict[str, list[float]] = {name: [] for name in (*ways, "alone")}
     block = np.concatenate([jet_rows(1 << 16, scorer.n_features)] * 8)
     for i in range(rounds):
         start = time.perf_counter()
-        scorer.score(block, threads=threads)
+        scorer.score(block, threads=THREADS)
         seconds["alone"].append((time.perf_counter() - start) / len(block))
         for name, way in list(ways.items())[:: 1 if i % 2 else -1]:
-            seconds[name].append(_timed(scorer, folder, rows, count, way))
+            with sending(scorer, folder, rows, count) as (source, _):
+                seconds[name].append(_timed(source, way, count) / (count * rows))
     rates = {name: 1 / median(values).value for name, values in seconds.items()}
-    ratio = speedup(np.array(seconds["scored"]), np.array(seconds["alone"]))
-    of = f"messages of {rows:,} events"
-    return [
-        {
-            "title": f"ZeroMQ PUSH/PULL to null:, network {network}, {of}",
-            "events": count * rows,
-            "events_per_second": rates["scored"],
-            "alone_per_second": rates["alone"],
-            "ratio": asdict(ratio),
-            "wanted": f">= {WANTED / 1e6:g} M events/s",
-            "met": rates["scored"] >= WANTED,
-            "note": f"{threads} scoring threads on {threads} processors that the sender shares; "
-            f"the scorer alone with as many threads: {rates['alone'] / 1e6:.2f} M events/s",
-        },
-        {
-            "title": f"ZeroMQ PUSH/PULL, received and dropped, beside {network}, {of}",
-            "events": count * rows,
-            "events_per_second": rates["dropped"],
-            "ratio": None,
-            "wanted": "stated",
-            "met": None,
-            "note": f"{rates['dropped'] * 4 * scorer.n_features / 1e9:.2f} GB/s: neither Arrow nor "
-            "vaelocity takes part",
-        },
-    ]
+    bytes_per_second = rates["dropped"] * 4 * scorer.n_features
+    return line(
+        f"ZeroMQ PUSH/PULL to null:, network {network}, messages of {rows:,} events",
+        count * rows,
+        rates["stream"],
+        ratio=speedup(np.array(seconds["stream"]), np.array(seconds["beside"])),
+        of="the bare scorer beside the same sender",
+        wanted=f">= {WANTED / 1e6:g} M events/s",
+        met=rates["stream"] >= WANTED,
+        note=f"{THREADS} scoring threads on {THREADS} processors that the sender shares; the bare "
+        f"scorer beside the sender: received, dropped, and as many rows of memory scored, "
+        f"{rates['beside'] / 1e6:.2f} M events/s; received and dropped: "
+        f"{rates['dropped'] / 1e6:.1f} M ({bytes_per_second / 1e9:.1f} GB/s); the scorer alone: "
+        f"{rates['alone'] / 1e6:.2f} M",
+        rates=rates,
+    )
 
 
-def _timed(scorer: Any, folder: Path, rows: int, count: int, way: Callable[[Any], int]) -> float:
-    """Seconds an event, from the first message on; the sender has been started by then."""
-    with tempfile.TemporaryDirectory(dir=folder) as name:
-        address = f"zmq+ipc://{name}/s"
-        source = open_source(f"{address}?bind=1", scorer.feature_names)
-        path = frame(scorer, folder, rows)
-        feed = [sys.executable, "-c", _FEED, f"{address}?end=1", str(path), str(count)]
-        with subprocess.Popen(feed):
-            while not source._socket.poll(1000):
-                pass
-            begin = time.perf_counter()
-            messages = way(source)
-            taken = time.perf_counter() - begin
-            source.close()
-        assert messages == count
-        return taken / (count * rows)
-
-
-def _scored(scorer: Any, source: Any, threads: int) -> int:
-    with tempfile.TemporaryDirectory() as rejects:
-        model = StreamScorer(scorer, threshold=1e30)
-        sink = open_sink("null:", source)
-        return Pump(source, sink, model, threads=threads, rejects=Rejects(rejects)).run().messages
+def _timed(source: Any, way: Callable[[Any], int], count: int) -> float:
+    """Seconds from the first message on."""
+    while not source._socket.poll(1000):
+        pass
+    begin = time.perf_counter()
+    messages = way(source)
+    taken = time.perf_counter() - begin
+    assert messages == count
+    return taken
 
 
 def _dropped(source: Any) -> int:
     messages = 0
     while len(source._socket.recv(copy=False).buffer):
         messages += 1
+    return messages
+
+
+def _beside(scorer: Any, source: Any, rows: int) -> int:
+    """Drop what is received and score as many rows that lie in memory: neither Arrow, nor
+    micro-batches, nor a sink."""
+    block, messages, due = jet_rows(AT_ONCE, scorer.n_features), 0, 0
+    with ThreadPoolExecutor(THREADS) as pool:
+        running: deque[Future[Any]] = deque()
+        while len(source._socket.recv(copy=False).buffer):
+            messages += 1
+            due += rows
+            while due >= AT_ONCE:
+                due -= AT_ONCE
+                running.append(pool.submit(scorer.score, block))
+                if len(running) > THREADS + 1:
+                    running.popleft().result()
+        running.append(pool.submit(scorer.score, block[:due]))
+        for one in running:
+            one.result()
     return messages

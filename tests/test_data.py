@@ -24,6 +24,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from vaelocity.data import DataError, Table, batches, read
+from vaelocity.data.arrow_files import open_ipc
+from vaelocity.data.source import Options
 
 NAMES = ["pt", "eta", "n tracks", "a.b"]
 Writer = Callable[[Path, np.ndarray, dict[str, Any]], Path]
@@ -589,6 +591,28 @@ def test_a_column_of_text_or_dates_is_named(tmp_path: Path) -> None:
     pa.parquet.write_table(pa.table({"x": [1.0], "v": [[1.0, 2.0]]}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match="column 'v' is not numeric"):
         read(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("compression", [None, "zstd"])
+def test_of_an_arrow_file_only_what_is_asked_for_takes_memory(
+    tmp_path: Path, compression: str | None
+) -> None:
+    """Columns of a plain file stay where they are mapped; of a compressed one the others are not
+    unpacked."""
+    n = 100_000
+    values = np.random.default_rng(0).normal(size=(8, n)).astype(np.float32)
+    table = pa.table({f"x{j}": column for j, column in enumerate(values)})
+    pa.feather.write_feather(
+        table, tmp_path / "a.arrow", compression or "uncompressed", chunksize=n
+    )
+    with open_ipc(tmp_path / "a.arrow", Options()) as source:
+        before = pa.total_allocated_bytes()
+        (batch,) = source.stream(["x5", "x2"], n)
+        taken = pa.total_allocated_bytes() - before
+        for name in ("x5", "x2"):
+            np.testing.assert_array_equal(batch.column(name), values[int(name[1])])
+    columns = taken / values[0].nbytes
+    assert columns < 0.1 if compression is None else 2 <= columns < 3
 
 
 def test_arrow_nulls_decimals_and_the_index_of_pandas(tmp_path: Path) -> None:

@@ -84,6 +84,32 @@ def test_score_features_of_many_rows_in_threads(scorer: vaelocity.Scorer) -> Non
     assert np.array_equal(scorer.flags(rows, threads=3), scorer.flags(rows))
 
 
+def test_scores_and_flags_of_one_pass_are_those_of_two(
+    bundles: list[Path], physics_bundles: list[Path]
+) -> None:
+    """Whole, in columns, in neighbouring parts, on three threads; with every flag there is."""
+    seen: set[int] = set()
+    for path in (*bundles, *physics_bundles):
+        scorer = vaelocity.load(path)
+        d = scorer.n_features
+        rows = np.random.default_rng(2).normal(size=(3001, d)).astype(np.float32)
+        rows[7], rows[8, 0], rows[300] = np.nan, np.inf, 1e38
+        rows[9:12, [1 % d, 4 % d, 17 % d]] = np.nan
+        wanted = scorer.score(rows), scorer.flags(rows)
+        seen |= set(wanted[1].tolist())
+        columns = list(rows.T.copy())
+        parts = [rows[:5], rows[5:5], rows[5:2000], rows[2000:]]
+        for found in (
+            scorer.score_flags(rows), scorer.score_flags(columns), scorer.score_flags_of(parts),
+            scorer.score_flags(rows, threads=3), scorer.score_flags(columns, threads=3),
+        ):  # fmt: skip
+            for one, expected in zip(found, wanted, strict=True):
+                np.testing.assert_array_equal(one, expected)
+    assert seen >= {0, 1, 2, 4}
+    with pytest.raises(ValueError, match=r"rows: expected shape \(n, "):
+        scorer.score_flags_of([rows[:, :-1]])
+
+
 def test_out_is_written_and_returned(scorer: vaelocity.Scorer, rows: np.ndarray) -> None:
     out = np.full(len(rows), np.nan, np.float32)
     assert scorer.score(rows, out=out) is out

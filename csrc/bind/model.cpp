@@ -36,6 +36,19 @@ void *thread_workspace(size_t bytes) {
   return memory.get();
 }
 
+/// Lets go of the interpreter lock while so many rows are scored, unless they are few.
+class Unlocked {
+public:
+  explicit Unlocked(size_t rows) {
+    constexpr size_t few = 256; // less work than letting go
+    if (rows > few)
+      released_.emplace();
+  }
+
+private:
+  std::optional<py::gil_scoped_release> released_;
+};
+
 /// Rows as the C ABI takes them; `columns` keeps the pointers alive.
 struct View {
   const float *rows = nullptr;
@@ -131,6 +144,16 @@ public:
   Bytes flags_columns(const std::vector<py::array> &columns) const {
     return flags_view(view_columns(columns, info_.n_features));
   }
+  /// Scores and flags of neighbouring arrays of rows, as of one.
+  py::tuple score_flags(const std::vector<py::array> &parts) const {
+    std::vector<View> views;
+    for (const py::array &part : parts)
+      views.push_back(view_rows(part, info_.n_features));
+    return score_flags_views(views);
+  }
+  py::tuple score_flags_columns(const std::vector<py::array> &columns) const {
+    return score_flags_views({view_columns(columns, info_.n_features)});
+  }
 
 private:
   Floats score_view(const View &view, const std::optional<Floats> &out) const {
@@ -156,6 +179,25 @@ private:
     return flags;
   }
 
+  py::tuple score_flags_views(const std::vector<View> &views) const {
+    size_t n = 0;
+    for (const View &view : views)
+      n += view.n;
+    Floats scores(static_cast<py::ssize_t>(n));
+    Bytes flags(static_cast<py::ssize_t>(n));
+    float *score = scores.mutable_data();
+    uint8_t *flag = flags.mutable_data();
+    {
+      const Unlocked unlocked(n);
+      for (const View &view : views) {
+        compute(view, score, flag, nullptr);
+        score += view.n;
+        flag += view.n;
+      }
+    }
+    return py::make_tuple(scores, flags);
+  }
+
   static Floats checked_out(Floats out, size_t n) {
     if (out.ndim() != 1 || static_cast<size_t>(out.shape(0)) != n || !out.writeable() ||
         (n > 1 && out.strides(0) != sizeof(float)))
@@ -165,11 +207,12 @@ private:
   }
 
   void run(const View &view, float *scores, uint8_t *flags, float *features) const {
+    const Unlocked unlocked(view.n);
+    compute(view, scores, flags, features);
+  }
+
+  void compute(const View &view, float *scores, uint8_t *flags, float *features) const {
     void *workspace = thread_workspace(info_.workspace_bytes);
-    constexpr size_t few = 256; // less work than letting go of the interpreter lock
-    std::optional<py::gil_scoped_release> released;
-    if (view.n > few)
-      released.emplace();
     if (view.rows)
       vael_score_features_rows(model_.get(), view.rows, view.stride, view.n, workspace, scores,
                                flags, features);
@@ -218,6 +261,8 @@ void bind_model(py::module_ &m) {
       .def("features_columns", &Model::features_columns, py::arg("columns"))
       .def("flags", &Model::flags, py::arg("rows"))
       .def("flags_columns", &Model::flags_columns, py::arg("columns"))
+      .def("score_flags", &Model::score_flags, py::arg("parts"))
+      .def("score_flags_columns", &Model::score_flags_columns, py::arg("columns"))
       .def("verify", &Model::verify)
       .def_property_readonly("n_features", [](const Model &s) { return s.info().n_features; })
       .def_property_readonly("latent", [](const Model &s) { return s.info().latent; })

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,20 +17,38 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FLAGS",
+    "count_flags",
+    "flags_text",
     "join",
     "model_metadata",
     "output_schema",
     "score_batch",
     "score_batches",
-    "sparse_flags",
     "threshold_value",
 ]
 
-_ROWS_A_CALL = 256
-_LARGEST = np.finfo(np.float32).max
+_ROWS_A_PART = 256
 
 FLAGS = {"nan": 1, "saturated": 2, "missing": 4}
 """The bits of the column `flags`: see Scorer.flags."""
+
+_FLAG_TEXTS = {
+    "nan": "with NaN or infinity",
+    "saturated": "saturated",
+    "missing": "with missing values left out or replaced",
+}
+
+
+def count_flags(flags: npt.NDArray[np.uint8]) -> dict[str, int]:
+    """The rows with each of FLAGS, by its name. flags: uint8 [n]."""
+    if not flags.any():
+        return dict.fromkeys(FLAGS, 0)
+    return {name: int(np.count_nonzero(flags & bit)) for name, bit in FLAGS.items()}
+
+
+def flags_text(counts: Mapping[str, int]) -> str:
+    """`count_flags` in words: 3 with NaN or infinity, 0 saturated, 1 with missing values ..."""
+    return ", ".join(f"{counts[name]:,} {text}" for name, text in _FLAG_TEXTS.items())
 
 
 def score_batch(
@@ -102,22 +120,13 @@ def _scores(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
     """Scores and flags of the rows of all batches."""
     names, n = scorer.feature_names, sum(batch.num_rows for batch in batches)
-    # A call costs as much as some hundred rows, and columns are taken apart one by one.
-    layouts = None
-    if len(batches) > 1 and n >= _ROWS_A_CALL * len(batches):
-        layouts = _rows.rows_of_lists(batches, names)
-    if layouts is None:
-        layout = _rows.layout_of(join(batches, batches[0].schema), names)
-        score = scorer.score(layout, threads=threads)
-        return score, sparse_flags(scorer, layout, score)
-    score, flags = np.empty(n, np.float32), np.zeros(n, np.uint8)
-    edges = np.cumsum([0, *map(len, layouts)]).tolist()
-    for rows, start, stop in zip(layouts, edges, edges[1:], strict=False):
-        scorer.score(rows, score[start:stop], threads=threads)
-    if not (score < _LARGEST).all():
-        for rows, start, stop in zip(layouts, edges, edges[1:], strict=False):
-            flags[start:stop] = sparse_flags(scorer, rows, score[start:stop])
-    return score, flags
+    # To take a batch costs as much as some dozen rows, and columns are taken apart one by one.
+    if threads == 1 and len(batches) > 1 and n >= _ROWS_A_PART * len(batches):
+        parts = _rows.rows_of_lists(batches, names)
+        if parts is not None:
+            return scorer.score_flags_of(parts)
+    layout = _rows.layout_of(join(batches, batches[0].schema), names)
+    return scorer.score_flags(layout, threads=threads)
 
 
 def join(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
@@ -156,28 +165,6 @@ def threshold_value(scorer: Scorer, threshold: float | str | Threshold | None) -
     if threshold is None and not scorer.thresholds:
         return None
     return scorer.threshold(threshold)
-
-
-def sparse_flags(
-    scorer: Scorer, layout: _rows.Layout, score: npt.NDArray[np.float32]
-) -> npt.NDArray[np.uint8]:
-    """Scorer.flags, uint8 [n], asked of the scorer for the few rows that can have one.
-
-    A flagged row scores NaN (not finite) or the largest float32 (saturated), so a row with any
-    other score needs no second pass; unless the model deals with missing values, whose rows have
-    ordinary scores.
-    """
-    flags = np.zeros(len(score), np.uint8)
-    every = any(step["op"] == "missing" for step in scorer.metadata["preprocess"])
-    doubtful = np.flatnonzero(every | ~(np.abs(score) < _LARGEST))
-    if len(doubtful):
-        some: Any = (
-            [column[doubtful] for column in layout]
-            if isinstance(layout, list)
-            else layout[doubtful]
-        )
-        flags[doubtful] = scorer.flags(some)
-    return flags
 
 
 def model_metadata(scorer: Scorer, threshold: float | None) -> dict[str, str]:

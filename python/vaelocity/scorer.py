@@ -211,6 +211,20 @@ class Scorer:
 
         return self._in_parts(part, rows, threads)
 
+    def score_flags(self, rows: Any, threads: int = 1) -> tuple[Floats, npt.NDArray[np.uint8]]:
+        """score() and flags() of rows, in one pass."""
+        layout = _rows.layout_of(rows, self.feature_names)
+        spans = _spans(_rows.n_rows(layout), threads)
+        if len(spans) == 1:
+            return self._score_flags_part(layout)
+        found = _in_threads(lambda a, b: self._score_flags_part(_rows.part(layout, a, b)), spans)
+        scores, flags = zip(*found, strict=True)
+        return np.concatenate(scores), np.concatenate(flags)
+
+    def score_flags_of(self, parts: Sequence[Floats]) -> tuple[Floats, npt.NDArray[np.uint8]]:
+        """score_flags() of neighbouring arrays of rows [n_i, n_features], as of one array."""
+        return self._model.score_flags(parts)
+
     def predict(
         self, rows: Any, threshold: float | str | Threshold | None = None, threads: int = 1
     ) -> npt.NDArray[np.bool_]:
@@ -353,6 +367,11 @@ class Scorer:
         if isinstance(layout, list):
             return self._model.score_columns(layout, out)
         return self._model.score(layout, out)
+
+    def _score_flags_part(self, layout: _rows.Layout) -> tuple[Floats, npt.NDArray[np.uint8]]:
+        if isinstance(layout, list):
+            return self._model.score_flags_columns(layout)
+        return self._model.score_flags([layout])
 
     def _in_parts(
         self,

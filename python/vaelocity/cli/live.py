@@ -11,6 +11,7 @@ from rich.table import Table
 from vaelocity.cli.console import facts, rate
 from vaelocity.drift import Channel
 from vaelocity.histogram import ScoreHistogram
+from vaelocity.record_batch import flags_text
 from vaelocity.stream import Pump, StreamStats
 from vaelocity.stream.recent import Drift, Recent
 from vaelocity.stream.shadow import ShadowWatch
@@ -55,7 +56,7 @@ class LiveView:
             ("rate", f"{rate(self._rate)} events/s now, {rate(mean)} events/s on average"),
             ("accepted", accepted_text(stats, self._made)),
             ("latency", latency_text(stats)),
-            ("flagged", f"{stats.nan:,} with NaN or infinity, {stats.saturated:,} saturated"),
+            ("flagged", flags_text(stats.flagged)),
             ("refused", f"{stats.refused:,} messages"),
         ]
         if drift is not None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import vaelocity
 from vaelocity.cli.top import Top
 from vaelocity.data import Table
-from vaelocity.record_batch import FLAGS, sparse_flags
+from vaelocity.record_batch import FLAGS
 
 NAN_FLAG, SATURATED_FLAG, MISSING_FLAG = FLAGS["nan"], FLAGS["saturated"], FLAGS["missing"]
 
@@ -57,8 +57,7 @@ class ScoreLoop:
     def columns(self, table: Table) -> dict[str, npt.NDArray[Any]]:
         """The output columns of one batch: row, score, flags; anomalous and label where known."""
         start = time.perf_counter()
-        score = self.scorer.score(table.rows, threads=self.threads)
-        flags = sparse_flags(self.scorer, table.rows, score)
+        score, flags = self.scorer.score_flags(table.rows, threads=self.threads)
         self.counts.scoring_seconds += time.perf_counter() - start
         first = self.counts.rows
         columns: dict[str, npt.NDArray[Any]] = {

@@ -78,8 +78,12 @@ def stream(
         ),
     ] = None,
     batch_size: Annotated[
-        int, typer.Option("--batch-size", min=1, help="Rows of a micro-batch, at most.")
-    ] = 65536,
+        int,
+        typer.Option(
+            "--batch-size", min=1,
+            help="Rows of a micro-batch, at most; a message, or a block of a file, stays whole.",
+        ),
+    ] = 8192,
     max_latency: Annotated[
         float,
         typer.Option("--max-latency", min=0.0, metavar="MS", help="Gather for so long, at most."),

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vaelocity.cli import console
+from vaelocity.record_batch import flags_text
 from vaelocity.threshold import Threshold
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def _facts(pump: Pump, made: Threshold | None, recent: Recent) -> list[tuple[str
     return [
         ("events", f"{stats.events:,} in {stats.messages:,} messages"),
         ("anomalous", decided),
-        ("flagged", f"{stats.nan:,} with NaN or infinity, {stats.saturated:,} saturated"),
+        ("flagged", flags_text(stats.flagged)),
         ("refused", f"{stats.refused:,} messages"),
         ("time", f"{stats.seconds:.2f} s: {console.rate(mean)} events/s"),
         ("latency", latency_text(stats)),

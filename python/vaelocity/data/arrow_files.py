@@ -40,8 +40,10 @@ def _open_ipc_file(pa: Any, path: Path) -> Source:
     reader = pa.ipc.open_file(mapped)
 
     def stream(names: Sequence[str], rows: int) -> Iterator[Any]:
-        fields = [reader.schema.names.index(name) for name in names]
-        chosen = pa.ipc.open_file(mapped, options=pa.ipc.IpcReadOptions(included_fields=fields))
+        chosen = reader
+        if reader.num_record_batches and not _lies_in(mapped, reader.get_batch(0)):
+            fields = [reader.schema.names.index(name) for name in names]
+            chosen = pa.ipc.open_file(mapped, options=pa.ipc.IpcReadOptions(included_fields=fields))
         for k in range(chosen.num_record_batches):
             yield from _slices(chosen.get_batch(k), rows)
 
@@ -114,6 +116,15 @@ def _source(path: Path, schema: Any, n: int | None, stream: Any, handle: Any) ->
         stream=stream,
         handle=handle,
     )
+
+
+def _lies_in(mapped: Any, batch: Any) -> bool:
+    """Whether a record batch is the file's own memory: where the file is not compressed. Columns
+    that nobody reads then cost nothing, whereas pyarrow copies those that it is told to choose."""
+    mapped.seek(0)
+    start = mapped.read_buffer(1).address
+    parts = [part for column in batch.columns for part in column.buffers() if part and part.size]
+    return all(start <= part.address < start + mapped.size() for part in parts)
 
 
 def _slices(batch: Any, rows: int) -> Iterator[Any]:

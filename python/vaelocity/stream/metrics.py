@@ -12,6 +12,11 @@ __all__ = ["serve_metrics"]
 
 # Upper edges in seconds.
 _BUCKETS = [s * 10.0**e for e in range(-5, 1) for s in (1, 2, 5)] + [10.0]
+_FLAGGED = {
+    "nan": "Events with a NaN or an infinity.",
+    "saturated": "Events whose score is beyond float32.",
+    "missing": "Events with missing values that were left out or replaced.",
+}
 
 
 def serve_metrics(
@@ -61,8 +66,7 @@ class _Collector:
         for name, value, text in (
             ("events", stats.events, "Events whose scores are out."),
             ("accepted", stats.accepted, "Events above the threshold."),
-            ("nan", stats.nan, "Events with a NaN or an infinity."),
-            ("saturated", stats.saturated, "Events whose score is beyond float32."),
+            *((name, count, _FLAGGED[name]) for name, count in stats.flagged.items()),
             ("messages", stats.messages, "Messages, or blocks of files, that were scored."),
             ("refused_messages", stats.refused, "Messages that could not be scored."),
             ("batches", stats.batches, "Micro-batches."),

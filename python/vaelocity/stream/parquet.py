@@ -12,9 +12,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vaelocity.record_batch import join
 from vaelocity.stream.ends import Source
 
 __all__ = ["ParquetFileSink", "ParquetFolderSink", "parquet_sink"]
+
+# Rows of a row group, at least; and batches that wait for it: a batch of few rows takes a kilobyte.
+_GROUP_ROWS = 65536
+_HELD_BATCHES = 1024
 
 
 def parquet_sink(address: str, source: Source) -> ParquetFileSink | ParquetFolderSink:
@@ -39,7 +44,8 @@ class ParquetFileSink:
     """One file, which appears under its name when it is complete.
 
     Its schema's metadata names the model; where that changed on the way, the first one stands in
-    the schema, and `vaelocity.models` lists all with their first rows.
+    the schema, and `vaelocity.models` lists all with their first rows. Its row groups are of many
+    rows, however few of a micro-batch were accepted.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,6 +56,8 @@ class ParquetFileSink:
         self._schema: pa.Schema | None = None
         self._models: list[tuple[int, str]] = []
         self._rows = 0
+        self._held: list[pa.RecordBatch] = []
+        self._held_rows = 0
 
     def write(self, batch: pa.RecordBatch) -> None:
         if self._writer is None:
@@ -61,18 +69,33 @@ class ParquetFileSink:
         if not self._models or self._models[-1][1] != model:
             self._models.append((self._rows, model))
         assert self._schema is not None
-        self._writer.write_batch(batch.replace_schema_metadata(self._schema.metadata))
+        if batch.num_rows:
+            self._hold(batch.replace_schema_metadata(self._schema.metadata))
         self._rows += batch.num_rows
+        if self._held_rows >= _GROUP_ROWS:
+            self._write_group()
 
     def flush(self, positions: Sequence[Any]) -> None:
         """Rows are safe only once the file is complete, and it is not."""
 
+    def _hold(self, batch: pa.RecordBatch) -> None:
+        self._held.append(batch)
+        self._held_rows += batch.num_rows
+        if len(self._held) >= _HELD_BATCHES:
+            self._held = [join(self._held, batch.schema)]
+
+    def _write_group(self) -> None:
+        held, self._held, self._held_rows = self._held, [], 0
+        if held:
+            self._writer.write_table(pa.Table.from_batches(held))
+
     def close(self, *, complete: bool) -> None:
-        writer, self._writer = self._writer, None
+        writer = self._writer
         if writer is None:
             return
         try:
             if complete:
+                self._write_group()
                 models = " ".join(f"{row}:{model}" for row, model in self._models)
                 writer.add_key_value_metadata({"vaelocity.models": models})
                 writer.close()
@@ -83,6 +106,7 @@ class ParquetFileSink:
                 with suppress(OSError, pa.ArrowException):
                     writer.close()
         finally:
+            self._writer = None
             self._partial.unlink(missing_ok=True)
 
 

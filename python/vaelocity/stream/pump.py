@@ -57,7 +57,9 @@ class Pump:
             holds from the next micro-batch on.
         shadow: scores every micro-batch after `scorer`, decides nothing and may fail; exchanged in
             the same way, None for none.
-        rows, latency: see gather(); latency in seconds.
+        rows, latency: see gather(); latency in seconds. At saturation threads + 3 micro-batches
+            are under way: fewer rows are out sooner, and to begin with a micro-batch costs as much
+            as some hundred rows.
         threads: micro-batches scored at a time.
         commit_seconds: how often the sink is flushed and the source told so.
         rejects: where messages go that cannot be scored; None stops the stream at the first. A
@@ -72,7 +74,7 @@ class Pump:
         sink: Sink,
         scorer: StreamScorer,
         *,
-        rows: int = 65536,
+        rows: int = 8192,
         latency: float = 0.01,
         threads: int = 1,
         commit_seconds: float = 1.0,

@@ -12,7 +12,7 @@ import pyarrow as pa
 from vaelocity import rows as _rows
 from vaelocity.drift import Reference
 from vaelocity.histogram import ScoreHistogram
-from vaelocity.record_batch import FLAGS, output_schema, score_batches, threshold_value
+from vaelocity.record_batch import count_flags, output_schema, score_batches, threshold_value
 from vaelocity.scorer import Scorer
 from vaelocity.threshold import Threshold
 
@@ -34,14 +34,14 @@ class Scored:
     batch     what goes out: accepted events only, where that was asked for
     scores    float32 [rows], of all events
     accepted  0 where there is no threshold
+    flagged   events with each of record_batch.FLAGS, by its name
     model     that made it
     """
 
     batch: pa.RecordBatch
     scores: npt.NDArray[np.float32]
     accepted: int
-    nan: int
-    saturated: int
+    flagged: dict[str, int]
     model: StreamScorer
 
     @property
@@ -125,11 +125,4 @@ class StreamScorer:
             accepted = anomalous.true_count
             if self.accepted_only:
                 scored = scored.filter(anomalous)
-        return Scored(
-            scored,
-            score,
-            accepted,
-            int(np.count_nonzero(flags & FLAGS["nan"])),
-            int(np.count_nonzero(flags & FLAGS["saturated"])),
-            self,
-        )
+        return Scored(scored, score, accepted, count_flags(flags), self)

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from vaelocity.record_batch import FLAGS
 from vaelocity.stream.latency import LatencyHistogram
 from vaelocity.stream.scoring import Scored
 
@@ -17,6 +18,7 @@ __all__ = ["StreamStats", "wilson"]
 class StreamStats:
     """Written by the thread that writes scores, read by any.
 
+    flagged  events with each of record_batch.FLAGS, by its name
     latency  from the arrival of an event to the sink's taking its score
     waiting  seconds the sink made the stream wait
     """
@@ -26,8 +28,7 @@ class StreamStats:
     messages: int = 0
     events: int = 0
     accepted: int = 0
-    nan: int = 0
-    saturated: int = 0
+    flagged: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FLAGS, 0))
     refused: int = 0
     waiting: float = 0.0
     latency: LatencyHistogram = field(default_factory=LatencyHistogram)
@@ -38,8 +39,8 @@ class StreamStats:
         self.messages += messages
         self.events += scored.rows
         self.accepted += scored.accepted
-        self.nan += scored.nan
-        self.saturated += scored.saturated
+        for name, count in scored.flagged.items():
+            self.flagged[name] += count
 
     @property
     def seconds(self) -> float:
@@ -58,8 +59,7 @@ class StreamStats:
             "accepted": self.accepted,
             "accepted_part": self.accepted / self.events if self.events else None,
             "accepted_interval": [low, high],
-            "nan": self.nan,
-            "saturated": self.saturated,
+            **self.flagged,
             "refused_messages": self.refused,
             "seconds": seconds,
             "events_per_second": self.events / seconds if seconds else None,

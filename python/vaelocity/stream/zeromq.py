@@ -27,8 +27,9 @@ from vaelocity.stream.message import Decoder, Message, encode
 __all__ = ["ZmqSink", "ZmqSource"]
 
 _HWM = 64
-# Messages taken in one go, so that other work of the reader gets its turn.
+# What is taken in one go, messages and bytes: what is taken waits here, not with its sender.
 _AT_ONCE = 32
+_AT_ONCE_BYTES = 1 << 22
 # After `stop`: the stream has ended when nothing came for so long.
 _QUIET_SECONDS = 0.2
 _DRAIN_SECONDS = 5.0
@@ -75,7 +76,12 @@ class ZmqSource:
     def _take(self) -> list[Message]:
         """What has come, up to the end of the stream."""
         found: list[Message] = []
-        while len(found) < _AT_ONCE and (raw := self._received()) is not None:
+        size = 0
+        while len(found) < _AT_ONCE and size < _AT_ONCE_BYTES:
+            raw = self._received()
+            if raw is None:
+                break
+            size += len(raw)
             if len(raw) == 0:
                 self._ended = True
                 break

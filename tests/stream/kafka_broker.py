@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import confluent_kafka as kafka
 import numpy as np
 import pyarrow as pa
+from stream_ends import NAMES, numbered
 
 import vaelocity
 from vaelocity.stream import Pump, StreamScorer
 from vaelocity.stream.message import decode, encode
 
-D = 7
-NAMES = [f"f{j}" for j in range(D)]
 ROWS = 50
 QUIET = {"log_level": 0}
 # The mock forgets a member that left, or was killed, only after the session's time; below three
@@ -83,16 +77,11 @@ class Broker:
         return sum(max(0, part.offset) for part in found)
 
 
-def rows_of(first: int, n: int = ROWS) -> np.ndarray:
-    number = np.arange(first, first + n)
-    return np.sin(number[:, None] * 0.7 + np.arange(D)).astype(np.float32)
-
-
 def payloads(count: int, first: int = 0) -> list[bytes]:
     """`count` messages of ROWS events with numbers from first * ROWS on."""
     found = []
     for i in range(first, first + count):
-        rows = rows_of(i * ROWS)
+        rows = numbered(ROWS, i * ROWS)
         columns = {name: rows[:, j] for j, name in enumerate(NAMES)}
         batch = pa.record_batch({"event": np.arange(i * ROWS, (i + 1) * ROWS), **columns})
         found.append(encode(batch).to_pybytes())
@@ -112,7 +101,7 @@ def scores_in(values: list[bytes]) -> dict[int, list[float]]:
 
 
 def expected(bundle: Path, count: int) -> dict[int, float]:
-    scores = vaelocity.load(bundle).score(rows_of(0, count * ROWS))
+    scores = vaelocity.load(bundle).score(numbered(count * ROWS))
     return dict(enumerate(scores.tolist()))
 
 
@@ -143,34 +132,8 @@ def pumped(source: Any, sink: Any, bundle: Path, rows: int, **more: Any) -> Pump
 
 def command(bundle: Path, broker: Broker, sink: str, *more: str) -> list[str]:
     return [
-        sys.executable, "-m", "vaelocity.cli", "stream", str(bundle), "-s",
+        "stream", str(bundle), "-s",
         broker.url("in", group="g", **SHORT), "-t", sink, "--pass", "event",
         "--commit-seconds", "0.05",
         "--batch-size", "200", *more,
     ]  # fmt: skip
-
-
-@contextmanager
-def started(args: list[str], cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that does not outlive the test."""
-    process = subprocess.Popen(args, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def ended(process: subprocess.Popen[bytes]) -> str:
-    """Told to stop, it ends well; what it said."""
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == 0, err.decode()
-    return err.decode()
-
-
-def wait_for(what: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.05)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,11 +20,6 @@ from stream_ends import NAMES, D, rows_of, table_of
 import vaelocity
 from vaelocity.stream import Pump, Rejects, StreamError, StreamScorer, open_sink, open_source
 from vaelocity.stream.message import decode
-
-
-@pytest.fixture
-def scorer(make_bundle: Callable[..., Path]) -> vaelocity.Scorer:
-    return vaelocity.load(make_bundle([D, 5, 2]))
 
 
 @pytest.fixture

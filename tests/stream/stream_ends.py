@@ -25,12 +25,27 @@ def table_of(rows: np.ndarray, kind: Any = np.float32) -> pa.Table:
     return pa.table({"event": np.arange(2**53, 2**53 + len(rows)), **columns})
 
 
-def batch_of(n: int, first: int = 0, **more: object) -> pa.RecordBatch:
-    """n events with numbers from `first` on; their features follow from the numbers."""
+def numbered(n: int, first: int = 0) -> np.ndarray:
+    """The features of n events with numbers from `first` on: they follow from the number."""
     number = np.arange(first, first + n)
-    rows = np.sin(number[:, None] * 0.7 + np.arange(D)).astype(np.float32)
-    lists = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), D)
-    return pa.record_batch({"event": pa.array(number), **more, "features": lists})
+    return np.sin(number[:, None] * 0.7 + np.arange(D)).astype(np.float32)
+
+
+def batch_of(n: int, first: int = 0, **more: object) -> pa.RecordBatch:
+    """Events with numbers from `first` on, their features in one column of rows."""
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(numbered(n, first).reshape(-1)), D)
+    return pa.record_batch({"event": np.arange(first, first + n), **more, "features": lists})
+
+
+def stream_of(*batches: pa.RecordBatch, end: bool = True) -> bytes:
+    """An Arrow IPC stream. end: with the mark that nothing follows."""
+    out = pa.BufferOutputStream()
+    writer = pa.ipc.new_stream(out, batches[0].schema)
+    for batch in batches:
+        writer.write_batch(batch)
+    if end:
+        writer.close()
+    return out.getvalue().to_pybytes()
 
 
 def messages(sizes: Sequence[int]) -> list[Message]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,20 +17,17 @@ pytest.importorskip("confluent_kafka", reason="needs the extra vaelocity[stream]
 import pyarrow as pa
 import pyarrow.parquet as pq
 from kafka_broker import (
-    NAMES,
     ROWS,
     SHORT,
     Broker,
-    D,
     command,
-    ended,
     expected,
     payloads,
     pumped,
     scores_in,
-    started,
-    wait_for,
 )
+from stream_ends import NAMES, D
+from stream_process import ended, started, wait_for
 
 import vaelocity
 from vaelocity.cli import main
@@ -41,11 +37,6 @@ from vaelocity.stream import Rejects, open_sink, open_source
 @pytest.fixture
 def broker() -> Broker:
     return Broker()
-
-
-@pytest.fixture
-def bundle(make_bundle: Callable[..., Path]) -> Path:
-    return make_bundle([D, 5, 2])
 
 
 def test_from_topic_to_topic_and_on_from_the_committed_offset(broker: Broker, bundle: Path) -> None:

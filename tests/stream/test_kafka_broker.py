@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,9 @@ pytest.importorskip("pyarrow", reason="needs the extra vaelocity[stream]")
 pytest.importorskip("typer", reason="needs the extra vaelocity[cli]")
 pytest.importorskip("confluent_kafka", reason="needs the extra vaelocity[stream]")
 
-from kafka_broker import Broker, D, command, ended, expected, payloads, scores_in, started, wait_for
+from kafka_broker import Broker, command, expected, payloads, scores_in
 from kafka_wire import Wire
-
-
-@pytest.fixture
-def bundle(make_bundle: Callable[..., Path]) -> Path:
-    return make_bundle([D, 5, 2])
+from stream_process import ended, started, wait_for
 
 
 def impatient(args: list[str]) -> list[str]:

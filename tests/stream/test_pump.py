@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +20,6 @@ import vaelocity
 from vaelocity.stream import Pump, Rejects, StreamError, StreamScorer
 from vaelocity.stream.message import Message, decode
 from vaelocity.stream.scoring import Scored
-
-
-@pytest.fixture
-def scorer(make_bundle: Callable[..., Path]) -> vaelocity.Scorer:
-    return vaelocity.load(make_bundle([D, 5, 2]))
-
-
-@pytest.fixture
-def cut(scorer: vaelocity.Scorer) -> float:
-    """About half of the events are above it."""
-    return float(np.median(vaelocity.score_batch(scorer, batch_of(1000)).column("score")))
-
-
-@pytest.fixture
-def model(scorer: vaelocity.Scorer, cut: float) -> StreamScorer:
-    return StreamScorer(scorer, threshold=cut, columns=["event"])
 
 
 def test_every_event_comes_out_once_in_order_with_its_score(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,30 +18,22 @@ pytest.importorskip("confluent_kafka", reason="needs the extra vaelocity[stream]
 
 import confluent_kafka as kafka
 from kafka_broker import (
-    NAMES,
     QUIET,
     ROWS,
     SHORT,
     Broker,
-    D,
     command,
-    ended,
     expected,
     payloads,
     pumped,
     scores_in,
-    started,
-    wait_for,
 )
 from kafka_wire import Ledger, Wire
+from stream_ends import NAMES
+from stream_process import ended, started, wait_for
 
 import vaelocity
 from vaelocity.stream import StreamError, open_sink, open_source
-
-
-@pytest.fixture
-def bundle(make_bundle: Callable[..., Path]) -> Path:
-    return make_bundle([D, 5, 2])
 
 
 @pytest.fixture

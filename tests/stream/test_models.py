@@ -24,22 +24,6 @@ from vaelocity.stream.shadow import ShadowWatch
 from vaelocity.working_points import store_thresholds
 
 
-@pytest.fixture
-def scorer(make_bundle: Callable[..., Path]) -> vaelocity.Scorer:
-    return vaelocity.load(make_bundle([D, 5, 2]))
-
-
-@pytest.fixture
-def cut(scorer: vaelocity.Scorer) -> float:
-    """About half of the events are above it."""
-    return float(np.median(vaelocity.score_batch(scorer, batch_of(1000)).column("score")))
-
-
-@pytest.fixture
-def model(scorer: vaelocity.Scorer, cut: float) -> StreamScorer:
-    return StreamScorer(scorer, threshold=cut, columns=["event"])
-
-
 def test_a_new_model_takes_over_between_two_micro_batches(
     model: StreamScorer, make_bundle: Callable[..., Path], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -32,22 +32,6 @@ from vaelocity.stream.shadow import ShadowWatch
 from vaelocity.stream.stats import StreamStats, wilson
 
 
-@pytest.fixture
-def scorer(make_bundle: Callable[..., Path]) -> vaelocity.Scorer:
-    return vaelocity.load(make_bundle([D, 5, 2]))
-
-
-@pytest.fixture
-def cut(scorer: vaelocity.Scorer) -> float:
-    """About half of the events are above it."""
-    return float(np.median(vaelocity.score_batch(scorer, batch_of(1000)).column("score")))
-
-
-@pytest.fixture
-def model(scorer: vaelocity.Scorer, cut: float) -> StreamScorer:
-    return StreamScorer(scorer, threshold=cut, columns=["event"])
-
-
 def test_latencies_are_counted_within_three_percent() -> None:
     histogram = LatencyHistogram()
     assert np.isnan(histogram.quantile(0.5))

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("pyarrow", reason="needs the extra vaelocity[stream]")
 import pyarrow as pa
-from stream_ends import ListSource, batch_of, messages
+from stream_ends import ListSource, batch_of, messages, stream_of
 
 from vaelocity.stream.gather import gather
 from vaelocity.stream.message import Decoder, Message, decode, encode
@@ -73,26 +73,12 @@ def test_an_arrow_message_survives_its_bytes_and_damage_is_an_error() -> None:
         askew[:] = np.frombuffer(raw, np.uint8)
         values = decode(memoryview(askew)).column("features").flatten().to_numpy()
         assert values.flags.aligned
-    two = pa.BufferOutputStream()
-    with pa.ipc.new_stream(two, batch.schema) as writer:
-        writer.write_batch(batch.slice(0, 4))
-        writer.write_batch(batch.slice(4))
-    assert decode(two.getvalue()).equals(batch)
+    assert decode(stream_of(batch.slice(0, 4), batch.slice(4))).equals(batch)
     for damaged in (b"", b"hello", raw[: len(raw) // 2], raw[:100], bytes(200), b"\xff" * 200):
         message = Message.read(damaged, 0.0, "here", 5)
         assert message.batch is None
         assert message.error.startswith("no Arrow IPC stream: ")
         assert (message.raw, message.position, message.where) == (damaged, 5, "here")
-
-
-def stream_of(*batches: pa.RecordBatch, end: bool = True) -> bytes:
-    out = pa.BufferOutputStream()
-    writer = pa.ipc.new_stream(out, batches[0].schema)
-    for batch in batches:
-        writer.write_batch(batch)
-    if end:
-        writer.close()
-    return out.getvalue().to_pybytes()
 
 
 def test_a_source_that_knows_the_schema_decodes_the_same() -> None:
