@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -62,9 +62,8 @@ class Family:
             **self.fit,
         )
 
-    def score(self, task: Task, seed: int) -> Scored:
-        """Train, and score all rows."""
-        model = self.train(task, seed)
+    def score(self, model: Model, task: Task) -> Scored:
+        """All rows, by what `train` gave."""
         return Scored(model.score(task.train, self.kind), model.score(task.test, self.kind))
 
     def text(self) -> str:
@@ -72,6 +71,10 @@ class Family:
         name = getattr(self.model, "__name__", str(self.model))
         text = f"{name} {self.arguments}, {self.kind}, batches of {self.batch_size}, {self.fit}"
         return text if self.longer == 1 else f"{text}, {self.longer} times the steps"
+
+    def training_text(self) -> str:
+        """The configuration without the kind of score."""
+        return replace(self, kind=None).text()
 
 
 TANH: dict[str, Any] = {"hidden": (128,), "activation": "tanh"}
@@ -133,6 +136,13 @@ def together(members: Sequence[Scored]) -> Scored:
         return np.mean(each, axis=0)
 
     return Scored(mean([each.train for each in members]), mean([each.test for each in members]))
+
+
+def trained_alike(name: str) -> list[str]:
+    """The families that are scores of the same model, this one first."""
+    text = FAMILIES[name].training_text()
+    others = (each for each, family in FAMILIES.items() if family.training_text() == text)
+    return [name, *(each for each in others if each != name)]
 
 
 def texts() -> dict[str, str]:

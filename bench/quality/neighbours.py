@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import adbench
 import numpy as np
+from sklearn.neighbors import NearestNeighbors
 from task import NORMAL, Scored, Task
 
 from vaelocity.report.metrics import auc
@@ -22,12 +23,13 @@ class Neighbours:
     k: int = 5
     looked_at: None = None
 
-    def score(self, task: Task, seed: int) -> Scored:
-        """Of all rows; a training row is not its own neighbour."""
-        from sklearn.neighbors import NearestNeighbors
+    def train(self, task: Task, seed: int) -> NearestNeighbors:
+        """An index of the rows."""
+        return NearestNeighbors(n_neighbors=self.k + 1).fit(task.train)
 
-        found = NearestNeighbors(n_neighbors=self.k + 1).fit(task.train)
-        train, test = (found.kneighbors(rows)[0] for rows in (task.train, task.test))
+    def score(self, model: NearestNeighbors, task: Task) -> Scored:
+        """Of all rows; a training row is not its own neighbour."""
+        train, test = (model.kneighbors(rows)[0] for rows in (task.train, task.test))
         return Scored(
             train[:, 1:].mean(axis=1).astype(np.float32),
             test[:, : self.k].mean(axis=1).astype(np.float32),
@@ -37,6 +39,10 @@ class Neighbours:
         """The configuration, to be told from another."""
         return f"mean distance to the {self.k} nearest training rows"
 
+    def training_text(self) -> str:
+        """As of the families that learn."""
+        return self.text()
+
 
 def repeated_rows(seed: int) -> dict[str, float]:
     """Of the set REPEATED, semi-supervised: the share of normal test rows that were trained on, and
@@ -45,7 +51,7 @@ def repeated_rows(seed: int) -> dict[str, float]:
     known = {row.tobytes() for row in task.train}
     repeated = np.array([row.tobytes() in known for row in task.test])
     normal = task.names == NORMAL
-    score = Neighbours().score(task, seed).test
+    score = Neighbours().score(Neighbours().train(task, seed), task).test
     other = score[~normal]
     return {
         "share": float(repeated[normal].mean()),

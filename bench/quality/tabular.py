@@ -20,7 +20,7 @@ import demo_jets
 import jet_classes
 import tabular_page
 import torch
-from families import ENSEMBLES, FAMILIES, texts, together
+from families import ENSEMBLES, FAMILIES, texts, together, trained_alike
 from kept_scores import KeptScores
 from neighbours import repeated_rows
 from task import Scored, Task
@@ -123,16 +123,19 @@ class Results:
     def _scored(
         self, protocol: str, data: str, name: str, seed: int, task: Task
     ) -> tuple[Scored, float]:
-        """By a family, and the seconds it took; from the work folder where it is there."""
-        key, configuration = f"{protocol}-{data}-{name}-{seed}", texts()[name]
-        found = self.kept.get(key, configuration)
+        """By a family, and the seconds it took; from the work folder where it is there. Other
+        families that are scores of the same model are kept there with it: it is trained once."""
+        found = self.kept.get(f"{protocol}-{data}-{name}-{seed}", texts()[name])
         if found is not None:
             return found
         start = time.perf_counter()
-        scored = FAMILIES[name].score(task, seed)
-        seconds = time.perf_counter() - start
-        self.kept.put(key, configuration, scored, seconds)
-        return scored, seconds
+        model = FAMILIES[name].train(task, seed)
+        scored = {}
+        for each in trained_alike(name):
+            scored[each] = FAMILIES[each].score(model, task), time.perf_counter() - start
+            self.kept.put(f"{protocol}-{data}-{each}-{seed}", texts()[each], *scored[each])
+            start = time.perf_counter()
+        return scored[name]
 
     def _cell(self, protocol: str, data: str, name: str) -> dict[str, Any]:
         """Of one family; empty where its configuration is another now."""
