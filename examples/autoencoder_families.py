@@ -74,7 +74,7 @@ def main(picture: str | None) -> None:
         found["denoising"], rows, epochs=20, batch_size=64, lr=5e-3, progress=False
     )
     scores |= {
-        "deep: latent reconstruction": partial(latent_reconstruction, found["deep"]),
+        "denoising: latent reconstruction": partial(latent_reconstruction, found["denoising"]),
         "ensemble: denoising, masked": together.score,
         "student of denoising": student.score,
     }
