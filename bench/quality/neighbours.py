@@ -6,23 +6,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import adbench
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
-from task import NORMAL, Floats, Scored, Task
+from task import Floats, Scored, Task
 
 from vaelocity.models.base import Model
 from vaelocity.models.latent import LatentModel
-from vaelocity.report.metrics import auc
 
 if TYPE_CHECKING:
     from families import Family
 
 DEAD = 1e-6
 """Deviation of a latent unit that says nothing."""
-
-REPEATED = "pima"
-"""The set of which half of the normal test rows are training rows: see `adbench.task`."""
 
 
 K = 5
@@ -93,19 +88,3 @@ def distances(index: NearestNeighbors, train: Floats, test: Floats) -> Scored:
     return Scored(
         near[:, 1:].mean(axis=1).astype(np.float32), far[:, :K].mean(axis=1).astype(np.float32)
     )
-
-
-def repeated_rows(seed: int) -> dict[str, float]:
-    """Of the set REPEATED, semi-supervised: the share of normal test rows that were trained on, and
-    the AUROC of neighbours with and without these."""
-    task = adbench.task(REPEATED, "semi_supervised", seed)
-    known = {row.tobytes() for row in task.train}
-    repeated = np.array([row.tobytes() in known for row in task.test])
-    normal = task.names == NORMAL
-    score = Neighbours().score(Neighbours().train(task, seed), task).test
-    other = score[~normal]
-    return {
-        "share": float(repeated[normal].mean()),
-        "with": auc(score[normal], other).value,
-        "without": auc(score[normal & ~repeated], other).value,
-    }
