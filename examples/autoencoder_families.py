@@ -1,4 +1,4 @@
-"""Autoencoders of every kind on one ring: what each calls anomalous.
+"""Models of every kind on one ring: what each calls anomalous.
 
     python examples/autoencoder_families.py [PICTURE.png]
 
@@ -14,6 +14,7 @@ between: it is the weakest here.
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import Any
 
 import matplotlib as mpl
@@ -25,6 +26,7 @@ import numpy as np
 
 from vaelocity import models
 from vaelocity.models.base import Model
+from vaelocity.models.latent_reconstruction import latent_reconstruction
 from vaelocity.models.pca import initialise_pca
 from vaelocity.report.metrics import auc
 
@@ -53,6 +55,7 @@ def trained(rows: np.ndarray) -> dict[str, Model]:
         "VAE": models.VAE(2, latent=1, beta=0.02, **deep),
         "adversarial": models.AdversarialAutoencoder(2, latent=1, **deep),
         "VAE-GAN": models.VAEGAN(2, latent=1, beta=0.02, **deep),
+        "diffusion": models.Diffusion(2, hidden=(64, 64), ema=0.99),
     }
     for model in found.values():
         model.fit(rows, schedule="cosine", **FIT)
@@ -63,14 +66,18 @@ def main(picture: str | None) -> None:
     rows = ring(2048, seed=0)
     test, centre = ring(500, seed=1), ring(500, seed=2, radius=0.0)
     grid = np.stack(np.meshgrid(*[np.linspace(-1.8, 1.8, 60)] * 2), -1).astype(np.float32)
-    figure, axes = plt.subplots(2, 5, figsize=(15, 6.4), sharex=True, sharey=True)
+    figure, axes = plt.subplots(2, 6, figsize=(18, 6.4), sharex=True, sharey=True)
     found = trained(rows)
     scores = {name: model.score for name, model in found.items()}
     together = models.Ensemble([found["denoising"], found["masked"]], rows)
     student = models.distill(
         found["denoising"], rows, epochs=20, batch_size=64, lr=5e-3, progress=False
     )
-    scores |= {"ensemble: denoising, masked": together.score, "student of denoising": student.score}
+    scores |= {
+        "denoising: latent reconstruction": partial(latent_reconstruction, found["denoising"]),
+        "ensemble: denoising, masked": together.score,
+        "student of denoising": student.score,
+    }
     areas = {}
     for (name, score), ax in zip(scores.items(), axes.flat, strict=True):
         areas[name] = auc(score(test), score(centre)).value

@@ -116,18 +116,6 @@ def test_nothing_is_scored_saved_or_drawn_before_fit(
             use()
 
 
-@pytest.mark.parametrize("name", ["aae", "vaegan"])
-def test_what_is_dense_freezes(name: str, tmp_path: Path) -> None:
-    model = fit(MAKERS[name](), 2)
-    model.save(tmp_path / "m.vael")
-    for kind in model.kinds:
-        frozen = vaelocity.load(tmp_path / "m.vael", kind=kind)
-        for isa in ("generic", None):
-            scores = vaelocity.load(tmp_path / "m.vael", kind=kind, isa=isa).score(ROWS)
-            assert np.array_equal(frozen.score(ROWS), scores)
-        np.testing.assert_allclose(frozen.score(ROWS), model.score(ROWS, kind), 1e-4, 1e-6)
-
-
 @pytest.mark.parametrize("name", ["diffusion", "gan"])
 def test_what_does_not_freeze_says_so(name: str, tmp_path: Path) -> None:
     model = fit(MAKERS[name](), 1)

@@ -11,10 +11,15 @@ import numpy as np
 import numpy.typing as npt
 from task import NORMAL, Task
 
+from vaelocity.report.metrics import auc
+
 MOST_ROWS, LEAST_ROWS = 50_000, 1000
 
 STEPS = 1000
 """Of training, whatever the size of the set: rows of a small one are seen more often."""
+
+REPEATED = "pima"
+"""The set of which half of the normal test rows are training rows, semi-supervised: see `task`."""
 
 PROTOCOLS = ("semi_supervised", "unsupervised")
 
@@ -58,6 +63,18 @@ def task(name: str, protocol: str, seed: int) -> Task:
     training = normal[: len(normal) // 2]
     rest = np.setdiff1d(np.arange(len(X)), training)
     return Task(*_float32(X[training], X[rest]), _named(y[rest]), STEPS)
+
+
+def without_repeated(task: Task, scores: Floats) -> dict[str, float]:
+    """Of a semi-supervised task: the share of the normal test rows that were trained on, and the
+    AUROC without these."""
+    known = {row.tobytes() for row in task.train}
+    repeated = np.array([row.tobytes() in known for row in task.test])
+    normal = task.names == NORMAL
+    return {
+        "repeated": float(repeated[normal].mean()),
+        "unseen": auc(scores[normal & ~repeated], scores[~normal]).value,
+    }
 
 
 def _named(label: npt.NDArray[np.int64]) -> npt.NDArray[np.str_]:

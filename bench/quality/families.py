@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from neighbours import Neighbours
+from neighbours import CodeNeighbours, Neighbours
 from task import Floats, Scored, Task
 
 from vaelocity import models
@@ -37,7 +37,9 @@ class Family:
 
     model: its class; arguments: of the constructor, but for n_features; kind: of the score, None
     for the model's own; fit: arguments of `fit`; looked_at: the sets on whose labels it was chosen,
-    None for all; longer: how many times the steps of a task.
+    None for all; longer: how many times the steps of a task; left_out: the share of the rows that
+    have the highest scores after a first, short training, and that the training itself does not
+    see: anomalies are to be among them.
     """
 
     model: Callable[..., Model]
@@ -47,10 +49,17 @@ class Family:
     fit: dict[str, Any] = field(default_factory=lambda: {"lr": 3e-3, "schedule": "cosine"})
     looked_at: Sequence[str] | None = LOOKED_AT
     longer: int = 1
+    left_out: float = 0.0
 
     def train(self, task: Task, seed: int) -> Model:
         """The model after so many steps as the task has, times `longer`."""
-        steps = task.steps * self.longer
+        if self.left_out:
+            scores = self.score(self._fitted(task, seed, FIRST * task.steps), task).train
+            kept = scores <= np.quantile(scores, 1 - self.left_out)
+            task = replace(task, train=task.train[kept])
+        return self._fitted(task, seed, task.steps * self.longer)
+
+    def _fitted(self, task: Task, seed: int, steps: float) -> Model:
         epochs = max(1, round(steps / -(-len(task.train) // self.batch_size)))
         return self.model(task.train.shape[1], **self.arguments).fit(
             task.train,
@@ -62,17 +71,30 @@ class Family:
             **self.fit,
         )
 
-    def score(self, task: Task, seed: int) -> Scored:
-        """Train, and score all rows."""
-        model = self.train(task, seed)
+    def score(self, model: Model, task: Task) -> Scored:
+        """All rows, by what `train` gave."""
         return Scored(model.score(task.train, self.kind), model.score(task.test, self.kind))
 
     def text(self) -> str:
         """The configuration, to be told from another."""
         name = getattr(self.model, "__name__", str(self.model))
         text = f"{name} {self.arguments}, {self.kind}, batches of {self.batch_size}, {self.fit}"
-        return text if self.longer == 1 else f"{text}, {self.longer} times the steps"
+        if self.longer != 1:
+            text += f", {self.longer} times the steps"
+        if self.left_out:
+            text += (
+                f", without the {self.left_out:.0%} of the rows that have the highest scores after "
+                f"{FIRST} of the steps"
+            )
+        return text
 
+    def training_text(self) -> str:
+        """The configuration without the kind of score."""
+        return replace(self, kind=None).text()
+
+
+FIRST = 0.3
+"""Of the steps, in the short training that says which rows are left out."""
 
 TANH: dict[str, Any] = {"hidden": (128,), "activation": "tanh"}
 
@@ -97,11 +119,14 @@ def _wide(model: Callable[..., Model], arguments: dict[str, Any], kind: str) -> 
     return Family(model, wide, kind, 128, fit, looked_at=None, longer=3)
 
 
-FAMILIES: dict[str, Family | Neighbours] = {
-    "denoising": Family(models.DenoisingAutoencoder, {"latent": 64, "level": 1.0, **TANH}),
-    "masked": Family(
-        models.MaskedAutoencoder, {"hidden": (128, 128), "activation": "tanh"}, "masked_error"
-    ),
+DENOISING = Family(models.DenoisingAutoencoder, {"latent": 64, "level": 1.0, **TANH})
+MASKED = Family(
+    models.MaskedAutoencoder, {"hidden": (128, 128), "activation": "tanh"}, "masked_error"
+)
+
+FAMILIES: dict[str, Family | CodeNeighbours | Neighbours] = {
+    "denoising": DENOISING,
+    "masked": MASKED,
     "VAE": Family(models.VAE, {"latent": 16, "beta": 0.3, **TANH}, "elbo"),
     "AE": Family(models.Autoencoder, {"latent": 4, **TANH}),
     "VAE, wide": _wide(models.VAE, {"latent": 16, "beta": 0.1}, "elbo"),
@@ -112,14 +137,18 @@ FAMILIES: dict[str, Family | Neighbours] = {
     "GAN": _generative(models.GAN, {"hidden": (128, 128)}, "reconstruction", 128),
     "adversarial": _generative(models.AdversarialAutoencoder, {"latent": 4}, None, 128),
     "VAE-GAN": _generative(models.VAEGAN, {"latent": 4}, None, 128),
+    "masked, trimmed": replace(MASKED, left_out=0.25, looked_at=None),
+    "codes of denoising": CodeNeighbours(DENOISING),
     "5 neighbours": Neighbours(),
 }
 
 ENSEMBLES = {
     "ensemble": ("denoising", "masked", "VAE", "AE"),
     "ensemble of six": ("denoising", "masked", "VAE", "AE", "VAE, wide", "masked, wide"),
+    "error and codes": ("denoising", "codes of denoising"),
 }
-"""The members of each: one of each kind of autoencoder; and two in another size beside them."""
+"""The members of each: one of each kind of autoencoder; and two in another size beside them; how
+far a row is from its reconstruction, and its code from other codes."""
 
 
 def together(members: Sequence[Scored]) -> Scored:
@@ -133,6 +162,13 @@ def together(members: Sequence[Scored]) -> Scored:
         return np.mean(each, axis=0)
 
     return Scored(mean([each.train for each in members]), mean([each.test for each in members]))
+
+
+def trained_alike(name: str) -> list[str]:
+    """The families that are scores of the same model, this one first."""
+    text = FAMILIES[name].training_text()
+    others = (each for each, family in FAMILIES.items() if family.training_text() == text)
+    return [name, *(each for each in others if each != name)]
 
 
 def texts() -> dict[str, str]:

@@ -15,6 +15,9 @@ def latent_reconstruction(model: LatentModel, X: Rows) -> Floats:
     encoded again, float32 [n]; E gives the point (a VAE's mu). A reconstruction error in a learned
     space and not in the inputs, as v5 of AXOL1TL in the CMS trigger takes one in its embedding.
 
+    It needs a latent space wider than what the data fill. A code of no more numbers than that comes
+    back nearly unmoved wherever the row was, and the score sees nothing.
+
     Args:
         model: fitted, with a latent space.
         X: [n, n_features]; a row with a NaN or infinity scores NaN.
