@@ -37,9 +37,9 @@ inline int larger(int a, int b) { return a > b ? a : b; }
 /// Output o reads o * Stride - Padding + k at kernel position k.
 template <int From, int Kernel, int Stride, int Padding> struct forward {
   static constexpr int kernel = Kernel;
-  static constexpr int kernel_step = 1;                  // from tap to tap
-  static constexpr int input_step = 1;                   // and of what they read
-  static constexpr int out_step = 1, in_step = Stride;   // to the next output and to its input
+  static constexpr int kernel_step = 1;                // from tap to tap
+  static constexpr int input_step = 1;                 // and of what they read
+  static constexpr int out_step = 1, in_step = Stride; // to the next output and to its input
   static taps of(int o) {
     const int begin = o * Stride - Padding, first = larger(0, -begin);
     return {first, larger(0, smaller(Kernel, From - begin) - first), begin + first};
@@ -57,40 +57,66 @@ template <int From, int Kernel, int Stride, int Padding> struct backward {
   }
 };
 
-/// P outputs of one row and one kind of window, C channels of each. One chain per sum: the bias,
-/// then the taps in the order of (kernel y, kernel x, input channel). weight: [y][x][in][C].
-template <class In, class Out, class Y, class X, int P, int C>
+#define VAELOCITY_INLINE __attribute__((always_inline))
+/// Eight channels of a pixel. As a loop over an array of floats the sums would live in memory.
+typedef float lanes __attribute__((vector_size(32)));
+typedef float unaligned __attribute__((vector_size(32), aligned(4), may_alias));
+VAELOCITY_INLINE inline void add_products(float a, const lanes &b, lanes &sum) {
+  lanes made = {};
+  for (int i = 0; i < 8; ++i)
+    made[i] = fma(a, b[i], sum[i]);
+  sum = made;
+}
+template <int I> struct index {
+  static constexpr int value = I;
+};
+/// f(index<0>{}), ..., f(index<N - 1>{}), written out.
+template <int N, int I = 0, class F> VAELOCITY_INLINE inline void repeat(F f) {
+  if constexpr (I < N) {
+    f(index<I>{});
+    repeat<N, I + 1>(f);
+  }
+}
+
+/// P outputs of one row and one kind of window, 8 V channels of each. One chain per sum: the bias,
+/// then the taps in the order of (kernel y, kernel x, input channel). weight: [y][x][in][8 V].
+template <class In, class Out, class Y, class X, int P, int V>
 inline void conv_block(const float *in, float *out, const float *weight, const float *bias, taps y,
                        taps x) {
-  float sum[P][C];
-  for (int p = 0; p < P; ++p)
-    for (int c = 0; c < C; ++c)
-      sum[p][c] = bias[c];
+  lanes sum[P * V], by[V];
+  repeat<P * V>([&](auto i) VAELOCITY_INLINE {
+    sum[i.value] = *reinterpret_cast<const unaligned *>(bias + i.value % V * 8);
+  });
   for (int ty = 0; ty < y.count; ++ty)
     for (int tx = 0; tx < x.count; ++tx) {
       const int row = y.at + ty * Y::input_step, column = x.at + tx * X::input_step;
       const int ky = y.first + ty * Y::kernel_step, kx = x.first + tx * X::kernel_step;
       const float *from = in + (row * In::width + column) * In::pixel;
-      const float *w = weight + (ky * X::kernel + kx) * In::channels * C;
-      for (int i = 0; i < In::channels; ++i)
-        for (int p = 0; p < P; ++p)
-          for (int c = 0; c < C; ++c)
-            sum[p][c] = fma(from[i * In::channel + p * X::in_step * In::pixel], w[i * C + c],
-                            sum[p][c]);
+      const float *w = weight + (ky * X::kernel + kx) * In::channels * 8 * V;
+      for (int c = 0; c < In::channels; ++c, w += 8 * V) {
+        repeat<V>([&](auto v) VAELOCITY_INLINE {
+          by[v.value] = *reinterpret_cast<const unaligned *>(w + v.value * 8);
+        });
+        repeat<P * V>([&](auto i) VAELOCITY_INLINE {
+          const float read = from[c * In::channel + i.value / V * X::in_step * In::pixel];
+          add_products(read, by[i.value % V], sum[i.value]);
+        });
+      }
     }
-  for (int p = 0; p < P; ++p)
-    for (int c = 0; c < C; ++c)
-      out[p * X::out_step * Out::pixel + c] = sum[p][c];
+  repeat<P * V>([&](auto i) VAELOCITY_INLINE {
+    float *to = out + i.value / V * X::out_step * Out::pixel + i.value % V * 8;
+    *reinterpret_cast<unaligned *>(to) = sum[i.value];
+  });
 }
 
 /// n such outputs: P at a time, then halves of it.
-template <class In, class Out, class Y, class X, int P, int C>
+template <class In, class Out, class Y, class X, int P, int V>
 inline void conv_run(int n, const float *in, float *out, const float *weight, const float *bias,
                      taps y, taps x) {
   for (; n >= P; n -= P, x.at += P * X::in_step, out += P * X::out_step * Out::pixel)
-    conv_block<In, Out, Y, X, P, C>(in, out, weight, bias, y, x);
+    conv_block<In, Out, Y, X, P, V>(in, out, weight, bias, y, x);
   if constexpr (P > 1)
-    conv_run<In, Out, Y, X, P / 2, C>(n, in, out, weight, bias, y, x);
+    conv_run<In, Out, Y, X, P / 2, V>(n, in, out, weight, bias, y, x);
 }
 
 /// in: of either kind, out: pixels. weight: [blocks][y][x][in][C], bias: [blocks][C].
@@ -105,9 +131,9 @@ inline void conv(const float *in, float *out, const float *weight, const float *
           if (!same_window(x, X::of(ox + n * X::out_step)))
             break;
         for (int c = 0; c < Out::columns; c += C)
-          conv_run<In, Out, Y, X, P, C>(n, in, out + (oy * Out::width + ox) * Out::pixel + c,
-                                        weight + c * Y::kernel * X::kernel * In::channels, bias + c,
-                                        Y::of(oy), x);
+          conv_run<In, Out, Y, X, P, C / 8>(n, in, out + (oy * Out::width + ox) * Out::pixel + c,
+                                            weight + c * Y::kernel * X::kernel * In::channels,
+                                            bias + c, Y::of(oy), x);
       }
 }
 
@@ -125,16 +151,18 @@ struct average_pool {
 /// in and out: of one kind. The window in the order of (kernel y, kernel x).
 template <class Pool, class In, class Out, class Y, class X>
 inline void pool(const float *in, float *out) {
-  constexpr float inverse = 1.0f / (Y::kernel * X::kernel);
+  constexpr float inverse = 1.0f / static_cast<float>(Y::kernel * X::kernel);
   for (int oy = 0; oy < Out::height; ++oy)
     for (int ox = 0; ox < Out::width; ++ox) {
       const taps y = Y::of(oy), x = X::of(ox);
       float value[In::columns];
-      for (int t = 0; t < y.count * x.count; ++t) {
-        const int row = y.at + t / x.count, column = x.at + t % x.count;
-        const float *from = in + (row * In::width + column) * In::pixel;
+      const float *first = in + (y.at * In::width + x.at) * In::pixel;
+      for (int c = 0; c < In::columns; ++c)
+        value[c] = first[c * In::channel];
+      for (int t = 1; t < y.count * x.count; ++t) {
+        const float *from = first + (t / x.count * In::width + t % x.count) * In::pixel;
         for (int c = 0; c < In::columns; ++c)
-          value[c] = t == 0 ? from[c * In::channel] : Pool::join(value[c], from[c * In::channel]);
+          value[c] = Pool::join(value[c], from[c * In::channel]);
       }
       for (int c = 0; c < In::columns; ++c)
         out[(oy * Out::width + ox) * Out::pixel + c * Out::channel] =
@@ -148,3 +176,4 @@ template <class In> inline void to_planes(const float *in, float *out) {
     for (int p = 0; p < In::height * In::width; ++p)
       out[c * In::height * In::width + p] = in[p * In::pixel + c];
 }
+#undef VAELOCITY_INLINE
