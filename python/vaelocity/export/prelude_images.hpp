@@ -30,7 +30,6 @@ template <int Channels, int Height, int Width> struct pixels {
 struct taps {
   int first, count, at;
 };
-inline bool same_window(taps a, taps b) { return a.first == b.first && a.count == b.count; }
 inline int smaller(int a, int b) { return a < b ? a : b; }
 inline int larger(int a, int b) { return a > b ? a : b; }
 
@@ -78,63 +77,91 @@ template <int N, int I = 0, class F> VAELOCITY_INLINE inline void repeat(F f) {
   }
 }
 
-/// P outputs of one row and one kind of window, 8 V channels of each. One chain per sum: the bias,
-/// then the taps in the order of (kernel y, kernel x, input channel). weight: [y][x][in][8 V].
+/// How many outputs from o on, out_step apart, have the same window.
+template <class Axis> inline int alike(int o, int outputs) {
+  const taps window = Axis::of(o);
+  int n = 1;
+  for (; o + n * Axis::out_step < outputs; ++n) {
+    const taps next = Axis::of(o + n * Axis::out_step);
+    if (next.first != window.first || next.count != window.count)
+      break;
+  }
+  return n;
+}
+
+/// Outputs with the same window, columns of them in a row: where the first one reads and writes,
+/// and which one is next.
+struct run {
+  taps y, x;
+  int out_row, out_column, columns, row, column;
+};
+
+/// The next P outputs of a run, 8 V channels of each. One chain per sum: the bias, then the taps in
+/// the order of (kernel y, kernel x, input channel). weight: [y][x][in][8 V].
 template <class In, class Out, class Y, class X, int P, int V>
-inline void conv_block(const float *in, float *out, const float *weight, const float *bias, taps y,
-                       taps x) {
+inline void conv_block(run &r, const float *in, float *out, const float *weight,
+                       const float *bias) {
+  const float *from[P];
+  float *to[P];
+  for (int p = 0; p < P; ++p) {
+    const int in_row = r.y.at + r.row * Y::in_step, in_column = r.x.at + r.column * X::in_step;
+    const int row = r.out_row + r.row * Y::out_step, column = r.out_column + r.column * X::out_step;
+    from[p] = in + (in_row * In::width + in_column) * In::pixel;
+    to[p] = out + (row * Out::width + column) * Out::pixel;
+    r.column = r.column + 1 < r.columns ? r.column + 1 : 0;
+    r.row += r.column == 0;
+  }
   lanes sum[P * V], by[V];
   repeat<P * V>([&](auto i) VAELOCITY_INLINE {
     sum[i.value] = *reinterpret_cast<const unaligned *>(bias + i.value % V * 8);
   });
-  for (int ty = 0; ty < y.count; ++ty)
-    for (int tx = 0; tx < x.count; ++tx) {
-      const int row = y.at + ty * Y::input_step, column = x.at + tx * X::input_step;
-      const int ky = y.first + ty * Y::kernel_step, kx = x.first + tx * X::kernel_step;
-      const float *from = in + (row * In::width + column) * In::pixel;
+  for (int ty = 0; ty < r.y.count; ++ty)
+    for (int tx = 0; tx < r.x.count; ++tx) {
+      const int ky = r.y.first + ty * Y::kernel_step, kx = r.x.first + tx * X::kernel_step;
+      const int tap = (ty * Y::input_step * In::width + tx * X::input_step) * In::pixel;
       const float *w = weight + (ky * X::kernel + kx) * In::channels * 8 * V;
       for (int c = 0; c < In::channels; ++c, w += 8 * V) {
         repeat<V>([&](auto v) VAELOCITY_INLINE {
           by[v.value] = *reinterpret_cast<const unaligned *>(w + v.value * 8);
         });
         repeat<P * V>([&](auto i) VAELOCITY_INLINE {
-          const float read = from[c * In::channel + i.value / V * X::in_step * In::pixel];
-          add_products(read, by[i.value % V], sum[i.value]);
+          add_products(from[i.value / V][tap + c * In::channel], by[i.value % V], sum[i.value]);
         });
       }
     }
   repeat<P * V>([&](auto i) VAELOCITY_INLINE {
-    float *to = out + i.value / V * X::out_step * Out::pixel + i.value % V * 8;
-    *reinterpret_cast<unaligned *>(to) = sum[i.value];
+    *reinterpret_cast<unaligned *>(to[i.value / V] + i.value % V * 8) = sum[i.value];
   });
 }
 
-/// n such outputs: P at a time, then halves of it.
+/// The next n outputs of a run: P at a time, then halves of it.
 template <class In, class Out, class Y, class X, int P, int V>
-inline void conv_run(int n, const float *in, float *out, const float *weight, const float *bias,
-                     taps y, taps x) {
-  for (; n >= P; n -= P, x.at += P * X::in_step, out += P * X::out_step * Out::pixel)
-    conv_block<In, Out, Y, X, P, V>(in, out, weight, bias, y, x);
+inline void conv_run(run &r, int n, const float *in, float *out, const float *weight,
+                     const float *bias) {
+  for (; n >= P; n -= P)
+    conv_block<In, Out, Y, X, P, V>(r, in, out, weight, bias);
   if constexpr (P > 1)
-    conv_run<In, Out, Y, X, P / 2, V>(n, in, out, weight, bias, y, x);
+    conv_run<In, Out, Y, X, P / 2, V>(r, n, in, out, weight, bias);
 }
 
-/// in: of either kind, out: pixels. weight: [blocks][y][x][in][C], bias: [blocks][C].
+/// in: of either kind, out: pixels. weight: [blocks][y][x][in][channel_block], bias: [blocks][...].
 template <class In, class Out, class Y, class X>
 inline void conv(const float *in, float *out, const float *weight, const float *bias) {
   constexpr int C = channel_block(Out::channels), P = places_together(C);
-  for (int oy = 0; oy < Out::height; ++oy)
-    for (int start = 0; start < X::out_step; ++start)
-      for (int ox = start, n = 0; ox < Out::width; ox += n * X::out_step) {
-        const taps x = X::of(ox);
-        for (n = 1; ox + n * X::out_step < Out::width; ++n)
-          if (!same_window(x, X::of(ox + n * X::out_step)))
-            break;
-        for (int c = 0; c < Out::columns; c += C)
-          conv_run<In, Out, Y, X, P, C / 8>(n, in, out + (oy * Out::width + ox) * Out::pixel + c,
-                                            weight + c * Y::kernel * X::kernel * In::channels,
-                                            bias + c, Y::of(oy), x);
-      }
+  for (int y = 0; y < Y::out_step; ++y)
+    for (int oy = y, rows = 0; oy < Out::height; oy += rows * Y::out_step) {
+      rows = alike<Y>(oy, Out::height);
+      for (int x = 0; x < X::out_step; ++x)
+        for (int ox = x, columns = 0; ox < Out::width; ox += columns * X::out_step) {
+          columns = alike<X>(ox, Out::width);
+          for (int c = 0; c < Out::columns; c += C) {
+            run r = {Y::of(oy), X::of(ox), oy, ox, columns, 0, 0};
+            conv_run<In, Out, Y, X, P, C / 8>(r, rows * columns, in, out + c,
+                                              weight + c * Y::kernel * X::kernel * In::channels,
+                                              bias + c);
+          }
+        }
+    }
 }
 
 /// The largest of a window; NaN as soon as one is.
