@@ -177,6 +177,17 @@ def _layer_norm(part: Part, step: Step, where: str, values: list[Value]) -> Valu
     return value
 
 
+def _bound(part: Part, step: Step, where: str, values: list[Value]) -> Value:
+    part.needs("prelude_bound.hpp")
+    bound, center = (part.tensors[step[name]] for name in ("weight", "bias"))
+    part.data += [floats(f"{where}_bound", bound), floats(f"{where}_center", center)]
+    source = part.row(values[-1])
+    value = part.body.value(where, source.size)
+    call = f"hold<{source.size}>({source.name}, {where}, {where}_bound, {where}_center);"
+    part.body.add(f"  {call}", source)
+    return value
+
+
 def _residual(part: Part, step: Step, where: str, values: list[Value]) -> Value:
     part.needs("prelude_norm.hpp")
     one, other = values[-1], values[step["from"] + 1]
@@ -193,5 +204,6 @@ _STEPS: dict[str, Callable[[Part, Step, str, list[Value]], Value]] = {
     **dict.fromkeys(CONVOLUTIONS, _conv),
     **dict.fromkeys(POOLS, _pool),
     "layer_norm": _layer_norm,
+    "bound": _bound,
     "residual": _residual,
 }
