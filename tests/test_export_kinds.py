@@ -41,7 +41,7 @@ def files(tmp_path: Path) -> list[tuple[Path, str]]:
         path.write_bytes(promised(*network(steps, loss, latent, **more), [kind]))
         found.append((path, kind))
     path = tmp_path / f"m{len(CASES)}.vael"
-    path.write_bytes(promised(*network(("wrap", "mask_zeros"), bounded=True), ["reconstruction"]))
+    path.write_bytes(promised(*network(("mask_zeros", "wrap"), bounded=True), ["reconstruction"]))
     return [*found, (path, "reconstruction")]
 
 

@@ -67,9 +67,9 @@ Bound = Annotated[
 ]
 
 
-def bounds(bound: Sequence[str] | None) -> dict[str, float]:
+def bounds(bound: Sequence[str] | None) -> dict[str | int, float]:
     """The argument of `DenseModel.bound`."""
-    found = {}
+    found: dict[str | int, float] = {}
     for text in bound or ():
         column, _, limit = text.rpartition("=")
         if not column:

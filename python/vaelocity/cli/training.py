@@ -52,7 +52,7 @@ class Plan:
     validation: float
     fpr: float | None
     preprocess: Mapping[str, Any] = field(default_factory=dict)
-    bounds: Mapping[str, float] = field(default_factory=dict)
+    bounds: Mapping[str | int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

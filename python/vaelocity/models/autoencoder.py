@@ -57,7 +57,7 @@ class Autoencoder(DenseModel):
 
     def step_without_graph(self, backend: str | None) -> StepWithoutGraph | None:
         # A subclass has terms of its own; the reference is plain torch throughout.
-        special = self.batch_norm or self.scaler.leaves_out or self.bounds
+        special = self.batch_norm or self.scaler.leaves_out or bool(self.bounds)
         plain = type(self) is Autoencoder and not special
         if not plain or backend == "reference":
             return None
