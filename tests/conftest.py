@@ -160,7 +160,7 @@ def physics_bundles(tmp_path: Path) -> list[Path]:
         "huber": physics_networks.network(steps, "huber", delta=0.5),
         "embedding": physics_networks.network(("clip", "wrap"), "absolute_error", "embedding"),
         "output": physics_networks.network(("missing", "log1p"), latent="output"),
-        "absent": physics_networks.network(("mask_zeros",)),
+        "absent": physics_networks.network(("mask_zeros",), bounded=True),
     }
     paths = []
     for name, (metadata, tensors) in drafts.items():

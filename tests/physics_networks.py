@@ -26,9 +26,11 @@ def network(
     loss: str = "squared_error",
     latent: str = "point",
     d: int = 19,
+    bounded: bool = False,
     **score: Any,
 ) -> Content:
-    """A network d-11-4 of kind `latent`, with the preprocessing steps of COLUMNS that are named."""
+    """A network d-11-4 of kind `latent`, with the preprocessing steps of COLUMNS that are named;
+    bounded: some columns of its output are held within a range."""
     rng = np.random.default_rng(3)
     tensors: dict[str, np.ndarray] = {
         "mean": (0.1 * rng.normal(size=d)).astype(np.float32),
@@ -47,6 +49,11 @@ def network(
     ends = 2 * size if latent == "gaussian" else size
     encoder = [dense(d, 11, "relu"), dense(11, ends, "identity")]
     decoder = [dense(size, 11, "relu"), dense(11, size if latent == "embedding" else d, "identity")]
+    if bounded:
+        limit = np.where(np.arange(d) % 3 == 1, np.exp(rng.normal(size=d)), 0)
+        tensors["bound.w"] = limit.astype(np.float32)
+        tensors["bound.b"] = np.where(limit > 0, 0.3 * rng.normal(size=d), 0).astype(np.float32)
+        decoder.append({"op": "bound", "weight": "bound.w", "bias": "bound.b"})
     own = {"output": "output", "embedding": "latent_reconstruction"}
     metadata: dict[str, Any] = {
         "features": [f"f{j}" for j in range(d)],

@@ -152,6 +152,12 @@ def _layer_norm(math: Arithmetic, step: Any, own: Any, values: list[np.ndarray])
     return math.fma(y, own["weight"], np.broadcast_to(own["bias"], y.shape))
 
 
+def _bound(math: Arithmetic, step: Any, own: Any, values: list[np.ndarray]) -> np.ndarray:
+    x, bound = values[-1], own["weight"]
+    held = math.fma(np.tanh(x), bound, np.broadcast_to(own["bias"], x.shape))
+    return np.where(bound > 0, held, x)
+
+
 def _residual(math: Arithmetic, step: Any, own: Any, values: list[np.ndarray]) -> np.ndarray:
     return values[-1] + values[step["from"] + 1]
 
@@ -163,6 +169,7 @@ _STEPS: dict[str, Callable[[Arithmetic, Any, Any, list[np.ndarray]], np.ndarray]
     "max_pool": _pool,
     "average_pool": _pool,
     "layer_norm": _layer_norm,
+    "bound": _bound,
     "residual": _residual,
 }
 

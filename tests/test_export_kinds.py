@@ -40,7 +40,9 @@ def files(tmp_path: Path) -> list[tuple[Path, str]]:
         more: dict[str, Any] = {"delta": 0.5} if loss == "huber" else {}
         path.write_bytes(promised(*network(steps, loss, latent, **more), [kind]))
         found.append((path, kind))
-    return found
+    path = tmp_path / f"m{len(CASES)}.vael"
+    path.write_bytes(promised(*network(("mask_zeros", "wrap"), bounded=True), ["reconstruction"]))
+    return [*found, (path, "reconstruction")]
 
 
 def rows_for() -> np.ndarray:

@@ -17,7 +17,6 @@ from image_networks import Draft
 import vaelocity
 from vaelocity import _core
 from vaelocity.bundle import bundle_bytes, parse_bundle, read_bundle, write_bundle
-from vaelocity.export.header import cpp_header
 from vaelocity.frozen_layers import ACTIVATIONS, layer_of
 
 ISAS = _core.available_isas()
@@ -226,10 +225,6 @@ def test_lists_are_bounded_for_the_whole_network() -> None:
 
 def test_what_cannot_take_the_steps_says_so(image_bundles: list[Path]) -> None:
     path = image_bundles[1]
-    with pytest.raises(
-        vaelocity.BundleError, match=r"the C\+\+ header takes dense steps only, and"
-    ):
-        cpp_header(path)
     from vaelocity.cuda.plan import network
 
     with pytest.raises(vaelocity.BundleError, match="fused kernel of a GPU takes dense steps only"):

@@ -22,8 +22,9 @@ using Floats = py::array_t<float, py::array::c_style>;
 using Int32s = py::array_t<int32_t, py::array::c_style>;
 using Int64s = py::array_t<int64_t, py::array::c_style>;
 using Format = std::tuple<int, int, bool, bool, bool>;
-/// weight, bias, the sum's format, its product_fraction, at_once, narrow, relu, the result's format
-using Layer = std::tuple<Int32s, Int64s, Format, int, bool, bool, bool, Format>;
+/// weight, bias, the sum's format, its product_fraction, at_once, wraps, chunk, relu, the
+/// result's format
+using Layer = std::tuple<Int32s, Int64s, Format, int, bool, bool, size_t, bool, Format>;
 
 vael::FixedFormat format_of(const Format &of) {
   const auto [width, fraction, is_signed, rounds, saturates] = of;
@@ -41,7 +42,7 @@ class FixedNetwork {
 public:
   FixedNetwork(const Floats &mean, const Floats &inverse_scale, const Format &input,
                const std::vector<Layer> &layers, bool reconstruction, int x_shift, int y_shift,
-               const Format &score, int square_fraction, const std::string &isa)
+               const Format &score, int square_fraction, bool score_at_once, const std::string &isa)
       : mean_(mean.data(), mean.data() + mean.size()),
         inverse_scale_(inverse_scale.data(), inverse_scale.data() + inverse_scale.size()) {
     size_t width = mean_.size(), widest = width;
@@ -54,10 +55,10 @@ public:
     }
     if (reconstruction && width != mean_.size())
       throw py::value_error("layers: expected as many values as features at the end");
-    network_ = {mean_.size(),   layers_.size(),        widest,
-                mean_.data(),   inverse_scale_.data(), format_of(input),
-                layers_.data(), reconstruction,        x_shift,
-                y_shift,        format_of(score),      square_fraction};
+    network_ = {
+        mean_.size(),     layers_.size(),  widest,         mean_.data(), inverse_scale_.data(),
+        format_of(input), layers_.data(),  reconstruction, x_shift,      y_shift,
+        format_of(score), square_fraction, score_at_once};
     vael::Isa found;
     if (!vael::isa_select(isa.c_str(), &found))
       throw py::value_error("isa: this machine has no " + isa);
@@ -87,7 +88,7 @@ public:
 
 private:
   void add(const Layer &of, size_t inputs) {
-    const auto &[weight, bias, sum, product_fraction, at_once, narrow, relu, result] = of;
+    const auto &[weight, bias, sum, product_fraction, at_once, wraps, chunk, relu, result] = of;
     if (weight.ndim() != 2 || static_cast<size_t>(weight.shape(1)) != inputs ||
         bias.size() != weight.shape(0))
       throw py::value_error("weight: expected shape (out, " + std::to_string(inputs) +
@@ -99,7 +100,7 @@ private:
                        biases_.back().size(),
                        weights_.back().data(),
                        biases_.back().data(),
-                       {format_of(sum), product_fraction, at_once, narrow},
+                       {format_of(sum), product_fraction, at_once, wraps, chunk},
                        relu,
                        format_of(result)});
   }
@@ -110,10 +111,10 @@ private:
 void bind_fixed(py::module_ &m) {
   py::class_<FixedNetwork>(m, "FixedNetwork")
       .def(py::init<const Floats &, const Floats &, const Format &, const std::vector<Layer> &,
-                    bool, int, int, const Format &, int, const std::string &>(),
+                    bool, int, int, const Format &, int, bool, const std::string &>(),
            py::arg("mean"), py::arg("inverse_scale"), py::arg("input"), py::arg("layers"),
            py::arg("reconstruction"), py::arg("x_shift"), py::arg("y_shift"), py::arg("score"),
-           py::arg("square_fraction"), py::arg("isa") = "")
+           py::arg("square_fraction"), py::arg("score_at_once"), py::arg("isa") = "")
       .def("run", &FixedNetwork::run, py::arg("rows").noconvert(),
            "(values of the last layer, raw int32 [n, out]; scores float64 [n]).");
 }

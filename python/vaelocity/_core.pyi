@@ -85,10 +85,12 @@ FixedLayer: TypeAlias = tuple[
     int,
     bool,
     bool,
+    int,
     bool,
     FixedFormat,
 ]
-"""weight, bias, the sum's format, product_fraction, at_once, narrow, relu, the result's format"""
+"""weight, bias, the sum's format, product_fraction, at_once, wraps, chunk, relu, the result's
+format"""
 
 class FixedNetwork:
     def __init__(
@@ -102,6 +104,7 @@ class FixedNetwork:
         y_shift: int,
         score: FixedFormat,
         square_fraction: int,
+        score_at_once: bool,
         isa: str = "",
     ) -> None: ...
     def run(

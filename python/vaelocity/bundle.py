@@ -40,8 +40,8 @@ __all__ = [
 
 FORMAT = 3
 """The newest format. A file is written in the oldest one that can hold it, byte for byte as before:
-3 has steps of `preprocess` beside standardize, losses beside the squared error, and latent spaces
-that are an embedding or an output; 2 has steps other than dense."""
+3 has steps of `preprocess` beside standardize, losses beside the squared error, latent spaces that
+are an embedding or an output, and the step bound; 2 has steps other than dense."""
 
 DTYPES = ("float32", "uint8", "uint32", "uint64", "float64", "int64")
 """Of tensors: float32 and uint8 are what scoring reads, the others hold histograms and the state
@@ -105,7 +105,9 @@ def _format_of(metadata: Mapping[str, Any]) -> int:
     loss = metadata.get("score", {}).get("loss", "squared_error")
     latent = metadata.get("latent", {}).get("kind", "point")
     plain = loss == "squared_error" and latent in ("point", "gaussian")
-    if not (plain and only_standardized(metadata)):
+    steps = [*metadata.get("encoder", ()), *metadata.get("decoder", ())]
+    bounded = any(step["op"] == "bound" for step in steps)
+    if bounded or not (plain and only_standardized(metadata)):
         return 3
     return 1 if only_dense(metadata) else 2
 

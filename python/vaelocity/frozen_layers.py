@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from vaelocity.steps import CONVOLUTIONS, POOLS, Image, output_image
 
-__all__ = ["ACTIVATIONS", "Conv", "Dense", "Layer", "Pool", "layer_of"]
+__all__ = ["ACTIVATIONS", "Bound", "Conv", "Dense", "Layer", "Pool", "layer_of"]
 
 Rows = npt.NDArray[np.float32]
 Exact = npt.NDArray[np.float64]
@@ -154,7 +154,31 @@ class Pool:
         return ACTIVATIONS[self.activation](y.reshape(len(image), -1), self.slope)
 
 
-Layer = Dense | Conv | Pool
+@dataclass(frozen=True)
+class Bound:
+    """activation(weight tanh(x) + bias) where weight [width] is positive, else activation(x)."""
+
+    weight: Rows
+    bias: Rows
+    activation: str
+    slope: float = 0.01
+
+    @property
+    def width(self) -> int:
+        """Values it makes of a row."""
+        return len(self.bias)
+
+    @property
+    def products(self) -> int:
+        """None: an activation is not counted."""
+        return 0
+
+    def __call__(self, x: Exact) -> Exact:
+        held = np.where(self.weight > 0, self.weight * np.tanh(x) + self.bias, x)
+        return ACTIVATIONS[self.activation](held, self.slope)
+
+
+Layer = Dense | Conv | Pool | Bound
 
 
 def layer_of(step: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> Layer:
@@ -162,6 +186,8 @@ def layer_of(step: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -
     activation, slope = step.get("activation", "identity"), float(step.get("slope", 0.01))
     if step["op"] == "dense":
         return Dense(tensors[step["weight"]], tensors[step["bias"]], activation, slope)
+    if step["op"] == "bound":
+        return Bound(tensors[step["weight"]], tensors[step["bias"]], activation, slope)
     if step["op"] not in CONVOLUTIONS + POOLS:
         raise KeyError(step["op"])
     output = output_image(step, {name: tensor.shape for name, tensor in tensors.items()})

@@ -11,6 +11,8 @@ states its shape and is checked against the width of the step before.
     average_pool    the same; the mean over the whole window, zeros outside
     layer_norm      weight [width], bias [width], epsilon, groups (1): over all values of the row,
                     or over each of so many equal pieces by itself
+    bound           weight [width], bias [width]: where weight is positive, weight * tanh(x) + bias;
+                    x itself where it is 0
     residual        from: the step of this part whose output is added, -1: what the part begins with
 
 Each may have an activation (identity), and a slope for leaky_relu (0.01). A one-dimensional image
@@ -205,6 +207,15 @@ def _check_layer_norm(step: Step, where: str, tensors: Tensors, widths: list[int
     return widths[-1]
 
 
+def _check_bound(step: Step, where: str, tensors: Tensors, widths: list[int]) -> int:
+    weight, bias = (
+        named_tensor(tensors, step[name], np.float32, (widths[-1],)) for name in ("weight", "bias")
+    )
+    if not (np.isfinite(weight) & (weight >= 0) & np.isfinite(bias)).all():
+        raise BundleError(f"{where}: expected finite bounds, none of them negative")
+    return widths[-1]
+
+
 def _check_residual(step: Step, where: str, tensors: Tensors, widths: list[int]) -> int:
     last = len(widths) - 3  # adding the step before itself would be doubling
     if last < -1:
@@ -222,6 +233,7 @@ _CHECKS = {
     "max_pool": _check_pool,
     "average_pool": _check_pool,
     "layer_norm": _check_layer_norm,
+    "bound": _check_bound,
     "residual": _check_residual,
 }
 
@@ -233,6 +245,7 @@ _KEYS = {
     "max_pool": ("input", "kernel", "stride", "padding"),
     "average_pool": ("input", "kernel", "stride", "padding"),
     "layer_norm": ("weight", "bias", "epsilon", "groups"),
+    "bound": ("weight", "bias"),
     "residual": ("from",),
 }
 """What a step may say beside op, activation and slope."""

@@ -19,8 +19,10 @@ struct FixedFormat {
 struct FixedSum {
   FixedFormat format;
   int product_fraction;
-  bool at_once; // rounding and overflow at the end alone give the same, and
-  bool narrow;  // the products' sum fits 32 bits
+  bool at_once; // rounding and overflow at the end alone give the same; then
+  bool wraps;   // there is an overflow at the end, and
+  size_t chunk; // products of so many inputs one after another, from a multiple of it on, surely
+                // sum to less than 2^31; 0: one product may not
 };
 
 struct FixedLayer {
@@ -41,6 +43,7 @@ struct FixedNetwork {
   int x_shift, y_shift; // bits to the left, to a common fraction, where they are subtracted
   FixedFormat score;
   int square_fraction;
+  bool score_at_once; // as FixedSum::at_once, of the squares
 };
 
 /// Rows a tile holds; a workspace is fixed_workspace(network) int32s.

@@ -17,6 +17,7 @@ constexpr size_t R = fixed_tile;
 class Assign {
   int right_, left_, unused_;
   int64_t half_, low_, high_;
+  double range_;
   bool rounds_, saturates_, is_signed_;
 
 public:
@@ -26,13 +27,26 @@ public:
         half_(right_ > 0 ? (int64_t{1} << (right_ - 1)) - 1 : 0),
         low_(to.is_signed ? -(int64_t{1} << (to.width - 1)) : 0),
         high_((int64_t{1} << (to.width - (to.is_signed ? 1 : 0))) - 1),
-        rounds_(to.rounds && right_ > 0), saturates_(to.saturates), is_signed_(to.is_signed) {}
+        range_(ldexp(1.0, to.width)), rounds_(to.rounds && right_ > 0), saturates_(to.saturates),
+        is_signed_(to.is_signed) {}
 
   int64_t operator()(int64_t value) const {
-    // Half less one, and one where the bit that stays last is set: a tie goes up if that bit is
-    // odd.
-    const int64_t up = rounds_ ? half_ + ((value >> right_) & 1) : 0;
-    return fit(static_cast<int64_t>(static_cast<uint64_t>((value + up) >> right_) << left_));
+    const int64_t whole = (rounds_ ? rounded<true>(value) : value) >> right_;
+    return fit(static_cast<int64_t>(static_cast<uint64_t>(whole) << left_));
+  }
+
+  /// sum [R], from `least` on, to a format of at most 32 bits.
+  void values(const int64_t *sum, int64_t least, int32_t *y) const {
+    // Where the format's bits lie within the sum they need no arithmetic shift of 64 bits, which
+    // AVX2 does not have.
+    if (64 - unused_ + right_ > 62 || (saturates_ && left_ > 0)) {
+      for (size_t r = 0; r < R; ++r)
+        y[r] = static_cast<int32_t>((*this)(sum[r] < least ? least : sum[r]));
+    } else if (saturates_) {
+      rounds_ ? saturated<true>(sum, least, y) : saturated<false>(sum, least, y);
+    } else {
+      rounds_ ? wrapped<true>(sum, least, y) : wrapped<false>(sum, least, y);
+    }
   }
 
   /// An integral double of any size.
@@ -42,38 +56,83 @@ public:
              : value >= static_cast<double>(high_) ? high_
                                                    : static_cast<int64_t>(value);
     // In units of the whole range: an integer of at most 32 bits is left, so nothing is rounded.
-    const double range = ldexp(1.0, 64 - unused_);
-    const double turns = value / range;
-    return fit(static_cast<int64_t>((turns - floor(turns)) * range));
+    const double turns = value / range_;
+    return fit(static_cast<int64_t>((turns - floor(turns)) * range_));
   }
 
 private:
+  /// With half less one, and one where the bit that stays last is set: a tie goes up if that bit is
+  /// odd.
+  template <bool rounds> int64_t rounded(int64_t value) const {
+    return rounds
+               ? value + half_ + (static_cast<int64_t>(static_cast<uint64_t>(value) >> right_) & 1)
+               : value;
+  }
+
   int64_t fit(int64_t value) const {
     if (saturates_)
       return value < low_ ? low_ : value > high_ ? high_ : value;
     const uint64_t top = static_cast<uint64_t>(value) << unused_;
     return is_signed_ ? static_cast<int64_t>(top) >> unused_ : static_cast<int64_t>(top >> unused_);
   }
+
+  template <bool rounds> void wrapped(const int64_t *sum, int64_t least, int32_t *y) const {
+    uint32_t low[R];
+    for (size_t r = 0; r < R; ++r) {
+      const int64_t value = rounded<rounds>(sum[r] < least ? least : sum[r]);
+      low[r] = static_cast<uint32_t>(static_cast<uint64_t>(value) >> right_ << left_);
+    }
+    const int unused = unused_ - 32;
+    if (is_signed_)
+      for (size_t r = 0; r < R; ++r)
+        y[r] = static_cast<int32_t>(low[r] << unused) >> unused;
+    else
+      for (size_t r = 0; r < R; ++r)
+        y[r] = static_cast<int32_t>(low[r] << unused >> unused);
+  }
+
+  template <bool rounds> void saturated(const int64_t *sum, int64_t least, int32_t *y) const {
+    const int64_t low = low_ << right_, high = ((high_ + 1) << right_) - 1;
+    for (size_t r = 0; r < R; ++r) {
+      int64_t value = rounded<rounds>(sum[r] < least ? least : sum[r]);
+      value = value < low ? low : value > high ? high : value;
+      y[r] = static_cast<int32_t>(static_cast<uint32_t>(static_cast<uint64_t>(value) >> right_));
+    }
+  }
 };
 
 // Eight lanes of a sum that stays in registers; plain loops over all rows keep it in memory.
-typedef uint32_t Narrow __attribute__((vector_size(32)));
-typedef uint32_t Unaligned __attribute__((vector_size(32), aligned(4), may_alias));
+typedef int32_t Narrow __attribute__((vector_size(32)));
+typedef int32_t Unaligned __attribute__((vector_size(32), aligned(4), may_alias));
 
-void add_products(const int32_t *x, const int32_t *weight, size_t n, uint32_t *sum) {
-  for (size_t r = 0; r < R; r += 8) {
-    Narrow lanes = {};
-    for (size_t k = 0; k < n; ++k)
-      lanes +=
-          *reinterpret_cast<const Unaligned *>(x + k * R + r) * static_cast<uint32_t>(weight[k]);
-    *reinterpret_cast<Unaligned *>(sum + r) = lanes;
+/// sum [R] = weight x, from products of `chunk` inputs that 32 bits hold together.
+void add_products(const int32_t *x, const int32_t *weight, size_t n, size_t chunk, int64_t *sum) {
+  static_assert(R == 16);
+  const auto at = [x](size_t i) { return *reinterpret_cast<const Unaligned *>(x + i); };
+  for (size_t r = 0; r < R; ++r)
+    sum[r] = 0;
+  for (size_t k = 0; k < n;) {
+    Narrow low = {}, high = {};
+    for (const size_t end = n - k < chunk ? n : k + chunk; k < end; ++k) {
+      low += at(k * R) * weight[k];
+      high += at(k * R + 8) * weight[k];
+    }
+    int32_t part[R];
+    *reinterpret_cast<Unaligned *>(part) = low;
+    *reinterpret_cast<Unaligned *>(part + 8) = high;
+    for (size_t r = 0; r < R; ++r)
+      sum[r] += part[r];
   }
 }
 
-void add_products(const int32_t *x, const int32_t *weight, size_t n, uint64_t *sum) {
+/// The same where 32 bits may not hold a product.
+void add_products(const int32_t *x, const int32_t *weight, size_t n, int64_t *sum) {
+  uint64_t products[R] = {};
   for (size_t k = 0; k < n; ++k)
     for (size_t r = 0; r < R; ++r)
-      sum[r] += static_cast<uint64_t>(int64_t{x[k * R + r]} * weight[k]);
+      products[r] += static_cast<uint64_t>(int64_t{x[k * R + r]} * weight[k]);
+  for (size_t r = 0; r < R; ++r)
+    sum[r] = static_cast<int64_t>(products[r]);
 }
 
 /// sum [R] = bias + weight x, modulo 2^64, in the sum's fraction.
@@ -81,19 +140,12 @@ void sum_at_once(const FixedLayer &layer, const int32_t *x, size_t j, int64_t *s
   const int left = layer.sum.format.fraction - layer.sum.product_fraction;
   const int32_t *weight = layer.weight + j * layer.inputs;
   const auto bias = static_cast<uint64_t>(layer.bias[j]);
-  if (layer.sum.narrow) {
-    uint32_t products[R] = {};
-    add_products(x, weight, layer.inputs, products);
-    for (size_t r = 0; r < R; ++r) {
-      const auto wide = static_cast<uint64_t>(int64_t{static_cast<int32_t>(products[r])});
-      sum[r] = static_cast<int64_t>((wide << left) + bias);
-    }
-    return;
-  }
-  uint64_t products[R] = {};
-  add_products(x, weight, layer.inputs, products);
+  if (layer.sum.chunk)
+    add_products(x, weight, layer.inputs, layer.sum.chunk, sum);
+  else
+    add_products(x, weight, layer.inputs, sum);
   for (size_t r = 0; r < R; ++r)
-    sum[r] = static_cast<int64_t>((products[r] << left) + bias);
+    sum[r] = static_cast<int64_t>((static_cast<uint64_t>(sum[r]) << left) + bias);
 }
 
 /// The same with an assignment after every addition.
@@ -117,16 +169,17 @@ void sum_in_steps(const FixedLayer &layer, const int32_t *x, size_t j, int64_t *
 void dense(const FixedLayer &layer, const int32_t *x, int32_t *y) {
   const FixedFormat &format = layer.sum.format;
   const Assign whole(format, format.fraction), result(layer.result, format.fraction);
+  const int64_t least = layer.relu ? 0 : INT64_MIN;
   for (size_t j = 0; j < layer.outputs; ++j) {
     int64_t sum[R];
     if (layer.sum.at_once)
       sum_at_once(layer, x, j, sum);
     else
       sum_in_steps(layer, x, j, sum);
-    for (size_t r = 0; r < R; ++r) {
-      const int64_t value = whole(sum[r]);
-      y[j * R + r] = static_cast<int32_t>(result(layer.relu && value < 0 ? 0 : value));
-    }
+    if (layer.sum.wraps)
+      for (size_t r = 0; r < R; ++r)
+        sum[r] = whole(sum[r]);
+    result.values(sum, least, y + j * R);
   }
 }
 
@@ -152,17 +205,27 @@ void sum_squares(const FixedNetwork &network, const int32_t *x, const int32_t *y
   const FixedFormat &format = network.score;
   const int common =
       format.fraction > network.square_fraction ? format.fraction : network.square_fraction;
-  const int64_t sum_unit = int64_t{1} << (common - format.fraction);
-  const int64_t unit = int64_t{1} << (common - network.square_fraction);
-  const int64_t x_unit = int64_t{1} << network.x_shift, y_unit = int64_t{1} << network.y_shift;
+  const int sum_left = common - format.fraction, left = common - network.square_fraction;
+  const int x_left = network.x_shift, y_left = network.y_shift;
   const Assign assign(format, common);
+  const bool every = !network.score_at_once;
   for (size_t r = 0; r < R; ++r)
     sums[r] = 0;
-  for (size_t k = 0; k < n; ++k)
+  for (size_t k = 0; k < n; ++k) {
     for (size_t r = 0; r < R; ++r) {
-      const int64_t d = y[k * R + r] * y_unit - (x ? x[k * R + r] * x_unit : 0);
-      sums[r] = assign(sums[r] * sum_unit + d * d * unit);
+      const int64_t d =
+          (int64_t{y[k * R + r]} << y_left) - (x ? int64_t{x[k * R + r]} << x_left : 0);
+      const uint64_t square = static_cast<uint64_t>(d) * static_cast<uint64_t>(d);
+      const uint64_t sum = static_cast<uint64_t>(sums[r]) << sum_left;
+      sums[r] = static_cast<int64_t>(sum + (square << left));
     }
+    if (every)
+      for (size_t r = 0; r < R; ++r)
+        sums[r] = assign(sums[r]);
+  }
+  if (!every)
+    for (size_t r = 0; r < R; ++r)
+      sums[r] = assign(sums[r]);
 }
 
 void run(const FixedNetwork &network, const float *rows, size_t n, int32_t *workspace,

@@ -29,7 +29,7 @@ struct Step {
   Activation activation;
   float slope;
   const float *weight, *bias; // dense [out][in]; conv [to][from][y][x], transposed
-                              // [from][to][y][x]; layer_norm [out]
+                              // [from][to][y][x]; layer_norm, bound [out]
   bool transposed;            // conv only
   Image from, to;             // conv and pools
   Window window;              // conv and pools

@@ -8,7 +8,7 @@
 namespace vael {
 namespace {
 
-/// Of layer_norm, dense and conv.
+/// Of steps that have weights.
 size_t packed_floats(const Step &step) {
   const size_t width = static_cast<size_t>(padded(step.out));
   switch (step.kind) {
@@ -24,6 +24,7 @@ size_t packed_floats(const Step &step) {
            Arena::rounded(channels * rows);
   }
   case StepKind::layer_norm:
+  case StepKind::bound:
     return 2 * Arena::rounded(width + row_padding);
   default:
     return 0;
@@ -79,7 +80,8 @@ void pack_conv(const Step &step, int block, Arena &arena, Layer &layer) {
   layer.by_block = by_block;
 }
 
-void pack_layer_norm(const Step &step, Arena &arena, Layer &layer) {
+/// A weight and a bias for each value: layer_norm, bound.
+void pack_by_value(const Step &step, Arena &arena, Layer &layer) {
   float *bias = arena.take(padded(step.out) + row_padding);
   float *gain = arena.take(padded(step.out) + row_padding);
   for (int j = 0; j < step.out; ++j) {
@@ -103,8 +105,8 @@ Layer pack_step(const Step &step, Model &model) {
     pack_dense(step, model.table->block, *model.arena, layer);
   else if (step.kind == StepKind::conv)
     pack_conv(step, model.table->conv_block, *model.arena, layer);
-  else if (step.kind == StepKind::layer_norm)
-    pack_layer_norm(step, *model.arena, layer);
+  else if (step.kind == StepKind::layer_norm || step.kind == StepKind::bound)
+    pack_by_value(step, *model.arena, layer);
   return layer;
 }
 

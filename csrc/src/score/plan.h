@@ -16,7 +16,7 @@ enum class Loss { squared_error, absolute_error, huber, bce_with_logits };
 constexpr int row_padding = 16;
 static constexpr int padded(int n) { return (n + row_padding - 1) / row_padding * row_padding; }
 
-enum class StepKind { dense, conv, max_pool, average_pool, layer_norm, residual };
+enum class StepKind { dense, conv, max_pool, average_pool, layer_norm, residual, bound };
 
 /// One product of an output's sum, or one pixel of a pooling window. `in` is counted from the
 /// place's, in features; `weight` is a row of the weights: (kernel y, kernel x, input channel).
@@ -52,7 +52,8 @@ struct Stencil {
   float inverse;  // average_pool: 1 / pixels of the window
 };
 
-/// One step. What it computes is written in the kernels' headers: dense.h, conv.h, pool.h, norm.h.
+/// One step. What it computes is written in the kernels' headers: dense.h, conv.h, pool.h, norm.h,
+/// bound.h.
 ///
 /// The weights of dense and conv are held twice, each kernel's way:
 ///   by_output  [in][padded(out)]       one row: 16 neighbouring outputs in a vector, padded with 0
@@ -66,7 +67,8 @@ struct Layer {
   Activation activation;
   float slope;            // leaky_relu only
   const float *bias;      // [padded(out)], conv: [padded(channels)]
-  const float *by_output; // layer_norm: the gain [padded(out) + 16], as is its bias
+  const float *by_output; // layer_norm: the gain, bound: the bounds, and so their biases:
+                          // [padded(out) + 16]
   const float *by_block;
   const Stencil *stencil; // conv and pools
   float epsilon;          // layer_norm

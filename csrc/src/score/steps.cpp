@@ -31,7 +31,8 @@ const std::map<std::string, std::vector<const char *>> step_keys = {
     {"max_pool", {"input", "kernel", "stride", "padding"}},
     {"average_pool", {"input", "kernel", "stride", "padding"}},
     {"layer_norm", {"weight", "bias", "epsilon", "groups"}},
-    {"residual", {"from"}}};
+    {"residual", {"from"}},
+    {"bound", {"weight", "bias"}}};
 
 int read_int(const json &value, int low, int high, const std::string &what) {
   if (!value.is_number_integer() || value.get<int64_t>() < low || value.get<int64_t>() > high)
@@ -179,6 +180,19 @@ void read_residual(const json &json_step, const std::string &where, const std::v
     fail(where + ": adds " + std::to_string(width) + " values to " + std::to_string(step.in));
 }
 
+void read_bound(const BundleFile &file, const json &json_step, const std::string &where,
+                Step &step) {
+  step.out = step.in;
+  step.weight = floats(file.tensor(json_step.at("weight").get<std::string>(), "F32", {step.in}));
+  step.bias = floats(file.tensor(json_step.at("bias").get<std::string>(), "F32", {step.in}));
+  for (int j = 0; j < step.in; ++j) {
+    const float bound = element(step.weight, j), center = element(step.bias, j);
+    if (!(bound >= 0) || !std::isfinite(bound) || !std::isfinite(center))
+      fail(where + ": value " + std::to_string(j) + " is held within " + std::to_string(bound) +
+           " of " + std::to_string(center));
+  }
+}
+
 Step read_step(const BundleFile &file, const json &json_step, const std::string &where,
                const std::vector<int> &widths) {
   Step step{};
@@ -209,6 +223,9 @@ Step read_step(const BundleFile &file, const json &json_step, const std::string 
   } else if (op == "layer_norm") {
     step.kind = StepKind::layer_norm;
     read_layer_norm(file, json_step, where, step);
+  } else if (op == "bound") {
+    step.kind = StepKind::bound;
+    read_bound(file, json_step, where, step);
   } else { // residual
     step.kind = StepKind::residual;
     read_residual(json_step, where, widths, step);

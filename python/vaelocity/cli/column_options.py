@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -54,6 +55,27 @@ Impute = Annotated[
         help="What replaces a NaN or an infinity of a column. May be given more than once.",
     ),
 ]
+
+Bound = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="COLUMN=LIMIT",
+        rich_help_panel=_PANEL,
+        help="Keeps the reconstruction of a column within +-LIMIT, by LIMIT tanh(y): an angle "
+        "within pi, which may be written so. May be given more than once.",
+    ),
+]
+
+
+def bounds(bound: Sequence[str] | None) -> dict[str | int, float]:
+    """The argument of `DenseModel.bound`."""
+    found: dict[str | int, float] = {}
+    for text in bound or ():
+        column, _, limit = text.rpartition("=")
+        if not column:
+            raise CommandError(f"--bound {text}: expected COLUMN=LIMIT")
+        found[column] = math.pi if limit == "pi" else _number("--bound", text, limit)
+    return found
 
 
 def preprocessing(

@@ -180,6 +180,7 @@ def fit(
     mask_zeros: column_options.MaskZeros = None,
     flag_missing: column_options.FlagMissing = None,
     impute: column_options.Impute = None,
+    bound: column_options.Bound = None,
     key: options.Key = None,
     file_format: options.FileFormat = None,
     header: options.Header = None,
@@ -225,6 +226,7 @@ def fit(
         validation=validation,
         fpr=fpr,
         preprocess=prepared,
+        bounds=column_options.bounds(bound),
     )
     trained = train(plan, rows.normal, output)
     if trained.threshold is None and fpr is None:

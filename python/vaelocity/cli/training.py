@@ -32,7 +32,7 @@ class Plan:
     """What to train and how; the names are those of the options of `fit`.
 
     fpr: 0 for no threshold; None for one at 1 %, if there are enough held-out rows for it.
-    preprocess: arguments of `Model.preprocess`.
+    preprocess: arguments of `Model.preprocess`. bounds: of `DenseModel.bound`.
     """
 
     model: str
@@ -52,6 +52,7 @@ class Plan:
     validation: float
     fpr: float | None
     preprocess: Mapping[str, Any] = field(default_factory=dict)
+    bounds: Mapping[str | int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,7 @@ def train_parts(plan: Plan, parts: Parts, output: Path) -> tuple[DenseModel, Tra
     model = build(plan, parts.training.feature_names)
     try:
         model.preprocess(**plan.preprocess)
+        model.bound(plan.bounds)
     except ValueError as error:
         raise CommandError(str(error)) from error
     kinds = model.frozen_kinds()

@@ -75,6 +75,8 @@ class Layers(nn.Module):
             pieces = x.reshape(len(x), step.get("groups", 1), -1)
             normed = F.layer_norm(pieces, pieces.shape[2:], eps=step["epsilon"])
             return normed.flatten(1) * weight + bias
+        if op == "bound":
+            return torch.where(weight > 0, weight * torch.tanh(x) + bias, x)
         return self._product(step, x.to(self._dtype), weight, bias)
 
     def _product(self, step: Mapping[str, Any], x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -8,29 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from vaelocity._core import BundleError, Model, __version__
+from vaelocity._core import Model, __version__
 from vaelocity.bundle import parse_bundle
-from vaelocity.export.literals import floats, integers, number, strings
-from vaelocity.preprocess import COLUMNS, columns_of, leaves_out
-from vaelocity.steps import require_dense
+from vaelocity.export.header_network import HeaderNetwork
 
 __all__ = ["cpp_header"]
-
-BLOCK = 32  # `block` in prelude.hpp
-
-Array = npt.NDArray[np.float32]
-Step = Mapping[str, Any]
-
-_PRUNED_LATENT = ("reconstruction", "mu2")  # kinds that do not look at logvar
-_DECODED = ("reconstruction", "elbo", "latent_reconstruction")
 
 _HEAD = """\
 // {namespace}: anomaly scores of one frozen network, made by vaelocity {version}. Do not edit.
@@ -75,9 +60,14 @@ constexpr std::uint8_t flag_nonfinite = 1; // a NaN or inf among the features: t
 constexpr std::uint8_t flag_saturated = 2; // the score overflowed: it is FLT_MAX
 constexpr std::uint8_t flag_missing = 4;   // a missing value was left out or replaced
 
+/// What a score needs beside the row: a thread's own, and nothing is kept in it from call to call.
+struct workspace {{
+  alignas(64) float memory[{floats}];
+}};
+
 /// The score of one row of n_features floats, and if wanted its flags.
-inline float score(const float *features, std::uint8_t *flags = nullptr) noexcept {{
-  alignas(64) float x[padded(n_features)], a[{width}], b[{width}];
+inline float score_in(workspace &space, const float *features,
+                      std::uint8_t *flags = nullptr) noexcept {{
 {body}
   const bool within = value <= FLT_MAX && value >= -FLT_MAX;
   if (flags)
@@ -87,11 +77,19 @@ inline float score(const float *features, std::uint8_t *flags = nullptr) noexcep
   return !finite ? __builtin_nanf("") : within ? value : value < 0.0f ? -FLT_MAX : FLT_MAX;
 }}
 
+/// The same with its workspace, of sizeof(workspace) bytes, on the stack.
+inline float score(const float *features, std::uint8_t *flags = nullptr) noexcept {{
+  workspace space;
+  return score_in(space, features, flags);
+}}
+
 /// n rows, row i at rows + i * stride (in floats). scores: [n]; flags: [n] or null.
 inline void score_rows(const float *rows, std::ptrdiff_t stride, std::size_t n, float *scores,
                        std::uint8_t *flags = nullptr) noexcept {{
+  workspace space;
   for (std::size_t i = 0; i < n; ++i)
-    scores[i] = score(rows + static_cast<std::ptrdiff_t>(i) * stride, flags ? flags + i : nullptr);
+    scores[i] = score_in(space, rows + static_cast<std::ptrdiff_t>(i) * stride,
+                         flags ? flags + i : nullptr);
 }}
 
 /// By the rule of vaelocity: a NaN score is anomalous.
@@ -130,14 +128,12 @@ def cpp_header(
         namespace: a C++ identifier; default: the file's name.
 
     Raises:
-        OSError, BundleError: the file cannot be read, is damaged, has no such score, or has steps
-            other than dense.
+        OSError, BundleError: the file cannot be read, is damaged or has no such score.
         ValueError: the namespace is no C++ identifier.
     """
     data = Path(path).read_bytes()
     model = Model.from_bytes(data, kind or "", verify=True)
     metadata, tensors = parse_bundle(data)
-    require_dense(metadata, "the C++ header")
     name = namespace or re.sub(r"\W", "_", Path(path).stem, flags=re.ASCII)
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or "__" in name:
         raise ValueError(f"namespace: expected a C++ identifier, got {name!r}")
@@ -150,162 +146,8 @@ def cpp_header(
         n_features=model.n_features,
         short=short,
     )
-    network = _Network(metadata, tensors, model.kind)
+    network = HeaderNetwork(metadata, tensors, model.kind)
     folder = resources.files("vaelocity.export")
     prelude = "".join(folder.joinpath(each).read_text("utf-8") for each in network.preludes)
-    score = _SCORE.format(
-        namespace=name, short=short, width=network.width, body="\n".join(network.body)
-    )
+    score = _SCORE.format(namespace=name, short=short, floats=network.floats, body=network.body)
     return "\n".join([head + prelude, *network.data, "", score])
-
-
-class _Network:
-    """The data and the body of score() of one network and kind."""
-
-    def __init__(
-        self, metadata: dict[str, Any], tensors: Mapping[str, npt.NDArray[Any]], kind: str
-    ) -> None:
-        self.kind, self.metadata, self.tensors = kind, metadata, tensors
-        self.columns = columns_of(metadata)
-        self.loss = metadata["score"].get("loss", "squared_error")
-        of_features = kind != "latent_reconstruction"
-        self.keep = "keep" if of_features and leaves_out(metadata) else "nullptr"
-        self.preludes = ["prelude.hpp"]
-        if self.loss != "squared_error" or self.keep != "nullptr":
-            self.preludes.append("prelude_losses.hpp")
-        self.latent = metadata["latent"]["size"]
-        self.width = BLOCK
-        self.body: list[str] = []
-        self.data = [
-            "// ---- The model",
-            "",
-            f"constexpr int n_features = {len(metadata['features'])};",
-            strings("feature_names", metadata["features"]),
-        ]
-        self._thresholds()
-        step = metadata["preprocess"][-1]
-        self.data.append(floats("mean", tensors[step["mean"]]))
-        with np.errstate(over="ignore"):
-            inverse = np.float32(1) / tensors[step["scale"]]
-        self.data.append(floats("inverse_scale", inverse))
-        self._columns()
-        self._layers()
-        self._conformance()
-
-    def _thresholds(self) -> None:
-        entries = [t for t in self.metadata.get("thresholds", ()) if t["kind"] == self.kind]
-        self.data.append(f"constexpr int n_thresholds = {len(entries)};")
-        if entries:
-            self.data.append(strings("threshold_names", [t["name"] for t in entries]))
-            values = np.array([t["value"] for t in entries], np.float32)
-            self.data.append(floats("thresholds", values))
-
-    def _columns(self) -> None:
-        """How a row becomes x."""
-        if not self.columns:
-            self.body += [
-                "  const bool finite = standardize<n_features>(features, mean, inverse_scale, x);",
-                "  const bool missed = false;",
-            ]
-            return
-        self.preludes.append("prelude_columns.hpp")
-        self.data += [floats(f"column_{name}", each) for name, each in self.columns.items()]
-        names = [f"column_{name}" if name in self.columns else "nullptr" for name in COLUMNS]
-        self.data.append(f"inline constexpr columns prepared = {{{', '.join(names)}}};")
-        self.body += [
-            "  float keep[n_features];",
-            "  bool missed;",
-            "  const bool finite = "
-            "prepare<n_features>(features, prepared, mean, inverse_scale, x, keep, &missed);",
-        ]
-
-    def _error(self, size: str, x: str, y: str) -> str:
-        """The loss of y, before its scale."""
-        if self.loss == "squared_error" and self.keep == "nullptr":
-            return f"sum_terms<squared_error, {size}>({x}, {y})"
-        delta = np.float32(self.metadata["score"].get("delta", 1.0))
-        loss = f"{self.loss}{{{number(delta) if self.loss == 'huber' else ''}}}"
-        return f"sum_loss<{size}>({loss}, {x}, {y}, {self.keep})"
-
-    def _layers(self) -> None:
-        z = self._run("encoder", "x")
-        latent = {"kl": "kl_term", "elbo": "kl_term", "mu2": "mu2_term", "rz": "rz_term"}
-        if term := latent.get(self.kind):
-            logvar = z if self.kind == "mu2" else f"{z} + {self.latent}"
-            terms = f"sum_terms<{term}, {self.latent}>({z}, {logvar})"
-            self.body.append(f"  const float latent = {terms};")
-        size, x = "n_features", "x"
-        if self.kind == "latent_reconstruction":
-            # The decoder writes over the embedding, with which its end is compared.
-            size, x = str(self.latent), "embedding"
-            self.body += [
-                f"  float embedding[{size}];",
-                f"  std::memcpy(embedding, {z}, sizeof(embedding));",
-            ]
-        if self.kind in _DECODED:
-            y = self._run("decoder", z)
-            self.body.append(f"  const float reconstruction = {self._error(size, x, y)};")
-        scaled = ("0.5f * " if self.loss == "squared_error" else "") + "reconstruction"
-        value = {
-            "reconstruction": scaled,
-            "latent_reconstruction": scaled,
-            "output": f"{z}[0]",
-            "kl": "0.5f * latent",
-            "mu2": "latent",
-            "rz": "latent",
-            "elbo": f"fma({_beta(self.metadata)}, 0.5f * latent, {scaled})",
-        }[self.kind]
-        self.body.append(f"  const float value = {value};")
-
-    def _run(self, part: str, source: str) -> str:
-        """Appends the layers of a part; returns the buffer its result is in."""
-        steps = self.metadata[part]
-        for i, step in enumerate(steps):
-            weight, bias = self.tensors[step["weight"]], self.tensors[step["bias"]]
-            last = part == "encoder" and i == len(steps) - 1
-            if last and self.kind in _PRUNED_LATENT:
-                weight, bias = weight[: self.latent], bias[: self.latent]
-            n_out, n_in = weight.shape
-            name = f"{part}_{i}"
-            self.data += [
-                floats(f"{name}_weight", _blocked(weight)),
-                floats(f"{name}_bias", np.pad(bias, (0, -n_out % BLOCK))),
-            ]
-            target = "b" if source == "a" else "a"
-            self.body.append(
-                f"  dense<{n_in}, {n_out}>({source}, {target}, {name}_weight, {name}_bias, "
-                f"{_activation(step)});"
-            )
-            self.width = max(self.width, n_out + -n_out % BLOCK)
-            source = target
-        return source
-
-    def _conformance(self) -> None:
-        names = self.metadata.get("conformance")
-        if not names or self.kind not in names["scores"]:
-            raise BundleError(f"conformance: no rows for {self.kind!r} to put into the header")
-        scores = self.tensors[names["scores"][self.kind]]
-        self.data += [
-            f"constexpr int n_conformance = {len(scores)};",
-            floats("conformance_rows", self.tensors[names["rows"]]),
-            integers("std::uint32_t", "conformance_scores", scores.view(np.uint32)),
-            integers("std::uint8_t", "conformance_flags", self.tensors[names["flags"][self.kind]]),
-        ]
-
-
-def _blocked(weight: Array) -> Array:
-    """[out][in] as [out / BLOCK][in][BLOCK], with zeros for the outputs that are not there."""
-    n_out, n_in = weight.shape
-    whole = np.pad(weight, ((0, -n_out % BLOCK), (0, 0)))
-    return whole.reshape(-1, BLOCK, n_in).transpose(0, 2, 1)
-
-
-def _activation(step: Step) -> str:
-    name: str = step.get("activation", "identity")
-    if name == "leaky_relu":
-        return f"leaky_relu{{{number(np.float32(step.get('slope', 0.01)))}}}"
-    return f"{name}{{}}"
-
-
-def _beta(metadata: Mapping[str, Any]) -> str:
-    return number(np.float32(metadata["score"].get("beta", 1.0)))

@@ -154,6 +154,18 @@ def _layer_norm(
     return _Value(graph.node("Add", graph.node("Mul", normal, weight), bias), (width,))
 
 
+def _bound(
+    graph: Graph, step: Step, where: str, tensors: Tensors, values: Sequence[_Value]
+) -> _Value:
+    width = prod(values[-1].shape)
+    weight = graph.constant(f"{where}.weight", tensors[step["weight"]])
+    bias = graph.constant(f"{where}.bias", tensors[step["bias"]])
+    x = _flat(graph, values[-1])
+    held = graph.node("Add", graph.node("Mul", graph.node("Tanh", x), weight), bias)
+    mask = graph.mask(f"{where}.mask", tensors[step["weight"]] > 0)
+    return _Value(graph.node("Where", mask, held, x), (width,))
+
+
 def _residual(
     graph: Graph, step: Step, where: str, tensors: Tensors, values: Sequence[_Value]
 ) -> _Value:
@@ -169,6 +181,7 @@ _ADD = {
     **dict.fromkeys(CONVOLUTIONS, _conv),
     **dict.fromkeys(POOLS, _pool),
     "layer_norm": _layer_norm,
+    "bound": _bound,
     "residual": _residual,
 }
 

@@ -146,13 +146,15 @@ inline void dense_block(const float *in, float *out, const float *weight, const 
 }
 
 /// One layer. in: [In], out: [padded(Out)], weight: [padded(Out) / block][In][block].
-template <int In, int Out, class Activation>
-inline void dense(const float *in, float *out, const float *weight, const float *bias,
-                  Activation activation) {
+template <int In, int Out>
+inline void dense(const float *in, float *out, const float *weight, const float *bias) {
   for (int j = 0; j < padded(Out); j += block)
     dense_block<In>(in, out + j, weight + j * In, bias + j);
-  for (int j = 0; j < padded(Out); ++j)
-    out[j] = activation(out[j]);
+}
+
+template <int N, class Activation> inline void activate(float *values, Activation activation) {
+  for (int j = 0; j < N; ++j)
+    values[j] = activation(values[j]);
 }
 
 struct squared_error {

@@ -28,14 +28,15 @@ class Interval:
     """Before any overflow, in steps of `format`: of a sum that saturates after every addition, else
     of the whole one, since intermediate wrap-arounds undo each other.
 
-    products: the largest magnitude of a sum of products alone, in steps of a product.
+    chunk: of a layer, how many products one after another, from a multiple of it on, sum to less
+        than 2^31 in magnitude, in steps of a product; 0 where one may not.
     """
 
     name: str
     format: Format
     low: int
     high: int
-    products: int = 0
+    chunk: int = 0
 
     @property
     def overflows(self) -> bool:
@@ -85,10 +86,9 @@ def after_layer(layer: FixedLayer, x: Box, fraction: int) -> tuple[Interval, Int
     product_fraction = layer.weight_format.fraction + fraction
     ends = layer.weight * x.low, layer.weight * x.high
     lows, highs = np.minimum(*ends), np.maximum(*ends)
-    products = max(0, *np.maximum(abs(lows), abs(highs)).sum(axis=1))
     total, sums = _added(
         f"{layer.name} sum", Box(layer.bias, layer.bias), lows.T, highs.T, product_fraction,
-        layer.sum_format, products,
+        layer.sum_format, _chunk(np.maximum(abs(lows), abs(highs))),
     )  # fmt: skip
     if layer.activation == "relu":
         sums = Box(np.maximum(sums.low, 0), np.maximum(sums.high, 0))
@@ -121,7 +121,7 @@ def _added(
     highs: Integers,
     fraction: int,
     format: Format,
-    products: int,
+    chunk: int,
 ) -> tuple[Interval, Box]:
     """start [n], then lows and highs [k, n] added to it one after the other.
 
@@ -139,7 +139,20 @@ def _added(
             here = _folded(here, format)
     if format.overflow == "WRAP":
         lowest, highest = min(here.low), max(here.high)
-    return Interval(name, format, lowest, highest, products), _folded(here, format)
+    return Interval(name, format, lowest, highest, chunk), _folded(here, format)
+
+
+def _chunk(magnitudes: Integers) -> int:
+    """The first of all inputs, a half of them, a quarter, ..., that does."""
+    chunk: int = magnitudes.shape[1]
+    while True:
+        starts = range(0, magnitudes.shape[1], chunk)
+        sums = [magnitudes[:, at : at + chunk].sum(axis=1) for at in starts]
+        if max(map(max, sums)) < 2**31:
+            return chunk
+        if chunk == 1:
+            return 0
+        chunk = (chunk + 1) // 2
 
 
 def _folded(box: Box, format: Format) -> Box:

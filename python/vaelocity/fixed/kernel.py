@@ -9,6 +9,7 @@ import numpy as np
 
 from vaelocity import _core
 from vaelocity.fixed.format import Format
+from vaelocity.fixed.interval import Interval
 
 if TYPE_CHECKING:
     from vaelocity.fixed.network import FixedLayer, FixedNetwork
@@ -24,7 +25,8 @@ class _Sum(NamedTuple):
 
     product_fraction: int
     at_once: bool
-    narrow: bool
+    wraps: bool
+    chunk: int
 
 
 def pack(network: FixedNetwork, isa: str = "") -> _core.FixedNetwork:
@@ -44,6 +46,8 @@ def pack(network: FixedNetwork, isa: str = "") -> _core.FixedNetwork:
         squared - network.layers[-1].result_format.fraction,
         _tuple(network.score_format),
         2 * squared,
+        network.score_format.fraction >= 2 * squared
+        and _once(network.score_format, network.intervals[-1]),
         isa,
     )
 
@@ -96,10 +100,13 @@ def _sums(network: FixedNetwork) -> Iterator[tuple[FixedLayer, _Sum]]:
         product = layer.weight_format.fraction + fraction
         # Wrap-arounds undo each other, and a sum that stays inside saturates nowhere: then nothing
         # but the end matters, if nothing is rounded on the way.
-        inside = layer.sum_format.overflow == "WRAP" or not interval.overflows
-        at_once = layer.sum_format.fraction >= product and inside
-        yield layer, _Sum(product, at_once, at_once and interval.products < 2**31)
+        at_once = layer.sum_format.fraction >= product and _once(layer.sum_format, interval)
+        yield layer, _Sum(product, at_once, at_once and interval.overflows, interval.chunk)
         fraction = layer.result_format.fraction
+
+
+def _once(format: Format, interval: Interval) -> bool:
+    return format.overflow == "WRAP" or not interval.overflows
 
 
 def _packed(layer: FixedLayer, plan: _Sum) -> _core.FixedLayer:

@@ -57,7 +57,8 @@ class Autoencoder(DenseModel):
 
     def step_without_graph(self, backend: str | None) -> StepWithoutGraph | None:
         # A subclass has terms of its own; the reference is plain torch throughout.
-        plain = type(self) is Autoencoder and not (self.batch_norm or self.scaler.leaves_out)
+        special = self.batch_norm or self.scaler.leaves_out or bool(self.bounds)
+        plain = type(self) is Autoencoder and not special
         if not plain or backend == "reference":
             return None
         return autoencoder_step(self.encoder, self.decoder, backend)

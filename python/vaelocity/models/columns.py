@@ -110,25 +110,28 @@ def column_steps(
 ) -> Steps:
     """What `Model.preprocess` was given as steps of the file; raises ValueError naming the
     argument."""
-    flagged = _numbers("flag", flag, names)
-    imputed = dict(zip(_numbers("impute", impute, names), impute.values(), strict=True))
+    flagged = column_numbers("flag", flag, names)
+    imputed = dict(zip(column_numbers("impute", impute, names), impute.values(), strict=True))
     both = sorted(set(flagged) & set(imputed))
     if both:
         raise ValueError(f"flag, impute: {names[both[0]]!r} is in both")
-    bounds = dict(zip(_numbers("clip", clip, names), clip.values(), strict=True))
+    bounds = dict(zip(column_numbers("clip", clip, names), clip.values(), strict=True))
     steps: Steps = []
     if flagged or imputed:
-        values = [_number("impute", imputed[j]) for j in sorted(imputed)]
+        values = [finite_float32("impute", imputed[j]) for j in sorted(imputed)]
         missing = {"flag": sorted(flagged), "impute": sorted(imputed), "values": values}
         steps.append({"op": "missing", **missing})
     if mask_zeros:
         steps.append(
-            {"op": "mask_zeros", "columns": sorted(_numbers("mask_zeros", mask_zeros, names))}
+            {"op": "mask_zeros", "columns": sorted(column_numbers("mask_zeros", mask_zeros, names))}
         )
     if bounds:
         columns = sorted(bounds)
         low, high = (
-            [None if bounds[j][i] is None else _number("clip", bounds[j][i]) for j in columns]
+            [
+                None if bounds[j][i] is None else finite_float32("clip", bounds[j][i])
+                for j in columns
+            ]
             for i in (0, 1)
         )
         for j, a, b in zip(columns, low, high, strict=True):
@@ -137,11 +140,12 @@ def column_steps(
         steps.append({"op": "clip", "columns": columns, "low": low, "high": high})
     for op, given in (("wrap", wrap), ("log1p", log1p)):
         if given:
-            steps.append({"op": op, "columns": sorted(_numbers(op, given, names))})
+            steps.append({"op": op, "columns": sorted(column_numbers(op, given, names))})
     return steps
 
 
-def _numbers(argument: str, columns: Any, names: Sequence[str]) -> list[int]:
+def column_numbers(argument: str, columns: Any, names: Sequence[str]) -> list[int]:
+    """Columns by name or number as numbers. Raises ValueError naming the argument."""
     found = []
     for column in columns:
         number = names.index(column) if column in names else column
@@ -154,7 +158,7 @@ def _numbers(argument: str, columns: Any, names: Sequence[str]) -> list[int]:
     return found
 
 
-def _number(argument: str, value: Any) -> float:
+def finite_float32(argument: str, value: Any) -> float:
     """As float32, which is what the scorer holds."""
     with np.errstate(over="ignore"):
         found = float(np.float32(value))

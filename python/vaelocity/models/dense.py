@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 from vaelocity.models.base import positive
+from vaelocity.models.bound import Bound, limits_of
+from vaelocity.models.columns import Column
 from vaelocity.models.latent import LatentModel
 from vaelocity.models.layers import Network, activation_name
 
@@ -50,6 +52,40 @@ class DenseModel(LatentModel):
         self.decoder = Network([] if ends else back, self.activation, self.batch_norm)
         self.initialise(0)
         self.initialised = False
+
+    @property
+    def bounds(self) -> dict[int, float]:
+        """The limits given to `bound`, by number of the column."""
+        last = self.decoder[-1] if len(self.decoder) else None
+        return last.limits if isinstance(last, Bound) else {}
+
+    def bound(self, limits: Mapping[Column, float]) -> Self:
+        """What the decoder gives for a column becomes limit * tanh(y) in the units in which the
+        column is standardised: those of the rows, or of the logarithm after log1p. An angle stays
+        within pi, a pseudorapidity within the detector; in training, and as the step `bound` of
+        the file in the scorer. Called before the first `fit`; called again, it begins anew. See
+        `models.bound.Bound` for the source.
+
+        limits: of columns by name or number; {} for none.
+
+        Raises:
+            ValueError: a column that is not there, a limit that is not positive, a model whose
+                decoder does not give the features.
+            RuntimeError: the model was fitted.
+        """
+        if bool(self.fitted):
+            raise RuntimeError("bound: the model was fitted already, without it")
+        if limits and self.latent_kind not in ("point", "gaussian"):
+            raise ValueError(f"bound: the output of a {type(self).__name__} is no feature")
+        self.restore_bounds(limits_of(limits, self.feature_names))
+        return self
+
+    def restore_bounds(self, limits: Mapping[int, float]) -> None:
+        """`bound` with limits of a file."""
+        if self.bounds:
+            del self.decoder[-1]
+        if limits:
+            self.decoder.append(Bound(limits, self))
 
     def frozen_kinds(self) -> tuple[str, ...]:
         """The kinds of score that a file of the model gives."""

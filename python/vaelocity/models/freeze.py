@@ -81,6 +81,8 @@ def describe(
         },
     }
     put_state(model, metadata, tensors, _elsewhere(model))
+    if isinstance(model, DenseModel) and model.bounds:
+        metadata["module"]["bounds"] = [[j, limit] for j, limit in model.bounds.items()]
     if isinstance(model, DenseModel) and model.batch_norm:
         for part in ("encoder", "decoder"):
             state = getattr(model, part).state_dict()
@@ -104,7 +106,12 @@ def _elsewhere(model: LatentModel) -> list[str]:
 
 def _dense_parts(model: Any, tensors: Tensors) -> dict[str, Any]:
     parts = ("encoder", "decoder")
-    return {part: _dense_steps(getattr(model, part), part, tensors) for part in parts}
+    found = {part: _dense_steps(getattr(model, part), part, tensors) for part in parts}
+    if model.bounds:
+        names = {what: f"decoder.bound.{what}" for what in ("weight", "bias")}
+        tensors |= dict(zip(names.values(), model.decoder[-1].folded(), strict=True))
+        found["decoder"].append({"op": "bound", **names})
+    return found
 
 
 def _other_parts(model: LatentModel, tensors: Tensors) -> dict[str, Any]:

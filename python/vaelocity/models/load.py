@@ -65,8 +65,11 @@ def _class(name: str, classes: Sequence[type[Model]]) -> type[Model]:
 @torch.no_grad()
 def _get_layers(model: DenseModel, metadata: dict[str, Any], tensors: Tensors) -> None:
     """The layers of a frozen model, and the training rows among its conformance rows."""
+    if bounds := metadata["module"].get("bounds"):
+        model.restore_bounds(dict(bounds))
     for part in ("encoder", "decoder"):
-        _restore(getattr(model, part), part, metadata[part], tensors)
+        dense = [step for step in metadata[part] if step["op"] == "dense"]
+        _restore(getattr(model, part), part, dense, tensors)
     if "examples" in metadata["module"].get("state", {}):
         return
     names = metadata["conformance"]

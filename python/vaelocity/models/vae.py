@@ -104,6 +104,7 @@ class VAE(GaussianLatent, DenseModel):
     def step_without_graph(self, backend: str | None) -> StepWithoutGraph | None:
         # A subclass has terms of its own; the reference is plain torch throughout.
         special = self.batch_norm or self.warmup or self.free_bits or self.scaler.leaves_out
+        special = special or bool(self.bounds)
         plain = type(self) is VAE and not special
         if not plain or backend == "reference":
             return None

@@ -4,6 +4,7 @@
 // the vector (score_tile); a few rows left over, or a single event, with the outputs in the vector
 // (score_few). Both follow the summation orders of dense.h and terms.h: same row, same bits.
 
+#include "score/kernels/bound.h"
 #include "score/kernels/conv.h"
 #include "score/kernels/dense.h"
 #include "score/kernels/input.h"
@@ -126,6 +127,8 @@ void step_tile(const Layer &layer, float *memory, int tile, int rows) {
     return pool_tile(layer, in, out, tile, rows);
   case StepKind::layer_norm:
     return layer_norm_tile(layer, in, out, tile, rows);
+  case StepKind::bound:
+    return bound_tile(layer, in, out, tile, rows);
   case StepKind::residual: {
     const float *other = memory + static_cast<ptrdiff_t>(layer.other_at) * tile;
     for (int j = 0; j < layer.out; ++j)
@@ -213,6 +216,9 @@ template <int R> void step_few(const Layer &layer, float *memory, ptrdiff_t stri
       break;
     case StepKind::layer_norm:
       layer_norm_one(layer, in, out);
+      break;
+    case StepKind::bound:
+      bound_one(layer, in, out);
       break;
     case StepKind::residual:
       residual_values(layer, in, memory + layer.other_at, out, padded(layer.out));

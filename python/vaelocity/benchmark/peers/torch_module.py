@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vaelocity.frozen import Network
-from vaelocity.frozen_layers import Dense, Layer, Pool
+from vaelocity.frozen_layers import Bound, Conv, Dense, Layer, Pool
 from vaelocity.steps import Image
 
 
@@ -52,16 +52,31 @@ class ScoreModule(nn.Module):
         return 0.5 * (y - x).square().sum(1)
 
 
+class _Held(nn.Module):
+    """What `Bound` computes, without its activation."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.where(self.weight > 0, self.weight * torch.tanh(x) + self.bias, x)
+
+
 def _sequential(layers: Sequence[Layer], inplace: bool) -> nn.Sequential:
     """Images keep their shape from a convolution or pool to the next."""
     modules: list[nn.Module] = []
     image: Image | None = None
     for layer in layers:
-        needed = None if isinstance(layer, Dense) else layer.input
+        needed = layer.input if isinstance(layer, Conv | Pool) else None
         if needed != image:
             modules.append(nn.Unflatten(1, needed) if needed else nn.Flatten())
         modules.append(_module(layer))
-        image = None if isinstance(layer, Dense) else layer.output
+        image = layer.output if isinstance(layer, Conv | Pool) else None
         if layer.activation != "identity":
             modules.append(_activation(layer, inplace))
     if image:
@@ -74,6 +89,8 @@ def _module(layer: Layer) -> nn.Module:
     if isinstance(layer, Pool):
         pool = nn.MaxPool2d if layer.maximum else nn.AvgPool2d
         return pool(layer.kernel, layer.stride, layer.padding)
+    if isinstance(layer, Bound):
+        return _Held(torch.tensor(layer.weight), torch.tensor(layer.bias))
     made: nn.Module
     out, into = layer.weight.shape[:2]
     kernel, bias = layer.weight.shape[2:], torch.tensor(layer.bias)
