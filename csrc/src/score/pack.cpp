@@ -4,17 +4,27 @@
 #include "score/values.h"
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 
 namespace vael {
 namespace {
 
+bool in_pairs(const Step &step, bool fast) { return fast || step.weight.bfloat16; }
+
+/// Rows of a dense step's weights.
+size_t weight_rows(const Step &step, bool fast) {
+  const size_t in = step.in;
+  return in_pairs(step, fast) ? (in + 1) / 2 : in;
+}
+
 /// Of layer_norm, dense and conv.
-size_t packed_floats(const Step &step) {
+size_t packed_floats(const Step &step, bool fast) {
   const size_t width = static_cast<size_t>(padded(step.out));
   switch (step.kind) {
   case StepKind::dense:
-    return Arena::rounded(width) + Arena::rounded(width * step.in) +
-           Arena::rounded(static_cast<size_t>(step.out) * step.in);
+    return Arena::rounded(width) + Arena::rounded(width * weight_rows(step, fast)) +
+           Arena::rounded(static_cast<size_t>(step.out) * weight_rows(step, fast));
   case StepKind::conv: {
     const size_t channels = step.to.channels,
                  columns = static_cast<size_t>(padded(step.to.channels));
@@ -30,24 +40,44 @@ size_t packed_floats(const Step &step) {
   }
 }
 
-void pack_dense(const Step &step, int block, Arena &arena, Layer &layer) {
+/// The bits of the nearest bfloat16, ties to even; a NaN stays one.
+uint32_t nearest_bfloat16(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  if (std::isnan(value))
+    return bits >> 16 | 0x40;
+  return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+
+void pack_dense(const Step &step, int block, bool fast, Arena &arena, Layer &layer) {
   const size_t in = step.in, out = step.out, width = padded(step.out);
+  const size_t rows = weight_rows(step, fast);
+  const bool pairs = in_pairs(step, fast);
   float *bias = arena.take(width);
-  float *by_output = arena.take(width * in);
-  float *by_block = arena.take(out * in);
+  float *by_output = arena.take(width * rows);
+  float *by_block = arena.take(out * rows);
+  /// What lies in row k of output j.
+  const auto weight = [&](size_t k, size_t j) {
+    if (!pairs)
+      return element(step.weight, j * in + k);
+    const auto half = [&](size_t i) {
+      return i < in ? nearest_bfloat16(element(step.weight, j * in + i)) : 0;
+    };
+    return std::bit_cast<float>(half(2 * k) | half(2 * k + 1) << 16);
+  };
   for (size_t j = 0; j < out; ++j) {
     bias[j] = element(step.bias, j);
-    for (size_t k = 0; k < in; ++k)
-      by_output[k * width + j] = element(step.weight, j * in + k);
+    for (size_t k = 0; k < rows; ++k)
+      by_output[k * width + j] = weight(k, j);
   }
   float *next = by_block;
   for (size_t first = 0; first < out; first += block)
-    for (size_t k = 0; k < in; ++k)
+    for (size_t k = 0; k < rows; ++k)
       for (size_t j = first; j < std::min(out, first + block); ++j)
-        *next++ = element(step.weight, j * in + k);
+        *next++ = weight(k, j);
   layer.bias = bias;
   layer.by_output = by_output;
   layer.by_block = by_block;
+  layer.bfloat16 = pairs;
 }
 
 void pack_conv(const Step &step, int block, Arena &arena, Layer &layer) {
@@ -100,7 +130,7 @@ Layer pack_step(const Step &step, Model &model) {
   layer.epsilon = step.epsilon;
   layer.groups = step.groups;
   if (step.kind == StepKind::dense)
-    pack_dense(step, model.table->block, *model.arena, layer);
+    pack_dense(step, model.table->block, model.fast, *model.arena, layer);
   else if (step.kind == StepKind::conv)
     pack_conv(step, model.table->conv_block, *model.arena, layer);
   else if (step.kind == StepKind::layer_norm)
@@ -148,7 +178,7 @@ void pack_network(const Network &net, Model &model) {
   const ColumnPacker columns(net.preprocessing, features);
   size_t total = 2 * Arena::rounded(features) + columns.floats();
   for (const Step *step : steps)
-    total += packed_floats(*step);
+    total += packed_floats(*step, model.fast);
   model.arena = std::make_unique<Arena>(total);
 
   float *mean = model.arena->take(features);
@@ -157,7 +187,7 @@ void pack_network(const Network &net, Model &model) {
     mean[j] = element(net.mean, j);
     inverse_scale[j] = 1.0f / element(net.scale, j);
   }
-  const Values values = place_values(net);
+  const Values values = place_values(net, model.fast);
   bool images = false;
   size_t listed = 0;
   model.stencils.reserve(steps.size());
