@@ -195,7 +195,8 @@ def test_costs_count_what_differs(make_bundle: MakeBundle) -> None:
     normal, anomalous = normal_rows(path, 2000), 1.3 * normal_rows(path, 500)[:, ::-1]
     network = read("n", path)
     found = rounding.costs(network, normal, np.ascontiguousarray(anomalous), fpr=0.1)
-    assert [each["name"].split(" (")[0] for each in found] == ["float32", "bfloat16 weights", "fast"]
+    names = [each["name"].split(" (")[0] for each in found]
+    assert names == ["float32", "bfloat16 weights", "fast"]
     assert found[0]["by_float32"] == found[0]["by_own"] == [0, 0]
     for each in found[1:]:
         assert 0 < abs(each["auc_difference"]) < 0.01

@@ -28,8 +28,8 @@ const char *why_not_fast();
 //   VAEL_TABLE(vael_score_table, isa)                      the table for isa
 // A set that was not built in answers with the generic one; isa_available() keeps it from being
 // asked.
-// VAEL_DECLARE_FAST_TABLE(ScoreTable, vael_score_table) and VAEL_FAST_TABLE(vael_score_table) are the
-// same for the unit of fast mode, which is asked where why_not_fast() is null.
+// VAEL_DECLARE_FAST_TABLE(ScoreTable, vael_score_table) and VAEL_FAST_TABLE(vael_score_table) are
+// the same for the unit of fast mode, which is asked where why_not_fast() is null.
 #if defined(__x86_64__)
 #define VAEL_DECLARE_FAST_TABLE(Type, name) extern "C" const Type name##_avx512_bf16
 #define VAEL_FAST_TABLE(name) name##_avx512_bf16

@@ -41,8 +41,8 @@ __all__ = [
 
 FORMAT = 4
 """The newest format. A file is written in the oldest one that can hold it, byte for byte as before:
-4 has bfloat16 weights; 3 has steps of `preprocess` beside standardize, losses beside the squared error, and latent spaces
-that are an embedding or an output; 2 has steps other than dense."""
+4 has bfloat16 weights; 3 has steps of `preprocess` beside standardize, losses beside the squared
+error, and latent spaces that are an embedding or an output; 2 has steps other than dense."""
 
 DTYPES = ("float32", "uint8", "uint32", "uint64", "float64", "int64")
 """Of tensors: float32 and uint8 are what scoring reads, the others hold histograms and the state
@@ -185,7 +185,7 @@ def _array(entry: Mapping[str, Any]) -> Array:
 
 
 def _check_narrow(header: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
-    """Raise BundleError unless the weights that the JSON says are bfloat16 are, and nothing else."""
+    """Raise BundleError unless just those weights are bfloat16 of which the JSON says so."""
     narrow = narrow_weights(metadata)
     for name, entry in header.items():
         if name != "__metadata__" and (entry["dtype"] == "BF16") != (name in narrow):

@@ -46,7 +46,7 @@ def scores(network: Network, rows: Floats) -> Floats:
 
 
 def dot(x: Floats, w: Floats, total: Floats) -> Floats:
-    """total + the dot product of words: x and w float32 [..., 2] of bfloat16 values, total [...]."""
+    """total + the dot product of words: x, w float32 [..., 2] of bfloat16 values, total [...]."""
     for half in (1, 0):
         total = _flushed(_fma(_flushed(x[..., half]), _flushed(w[..., half]), _flushed(total)))
     return total
@@ -71,7 +71,7 @@ def _through(layers: tuple[Layer, ...], x: Floats) -> Floats:
 
 def _products(x: Floats, layer: Dense) -> Floats:
     """Of x [n, in] with the layer's weights, and its bias: [n, out]."""
-    # The instruction that rounds x takes denormals for 0; weights are rounded when the file is read.
+    # The instruction that rounds x takes denormals for 0; weights are rounded in advance.
     x = rounded(_flushed(_even_width(x)))
     w = _flushed(rounded(_even_width(layer.weight)))
     chains = [np.broadcast_to(layer.bias, (len(x), len(w))), np.zeros((len(x), len(w)), np.float32)]

@@ -1,9 +1,9 @@
 """A model file with bfloat16 weights: half the bytes, the same arithmetic.
 
-The weights of dense layers and convolutions are rounded to the nearest bfloat16; scores are computed
-in float32 from them, so that they are those of a float32 model with the rounded weights, bit for bit
-and on every machine. That is another model than the one before: it has another identity, and
-neither its thresholds nor its histograms of scores.
+The weights of dense layers and convolutions are rounded to the nearest bfloat16; scores are
+computed in float32 from them, so that they are those of a float32 model with the rounded weights,
+bit for bit and on every machine. That is another model than the one before: it has another
+identity, and neither its thresholds nor its histograms of scores.
 """
 
 from __future__ import annotations

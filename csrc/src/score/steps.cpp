@@ -114,8 +114,8 @@ Weights weights(const Tensor &tensor) { return {tensor.data, tensor.dtype == "BF
 
 void read_dense(const BundleFile &file, const json &json_step, const std::string &where,
                 Step &step) {
-  const Tensor &weight = file.tensor(json_step.at("weight").get<std::string>(),
-                                     weights_dtype(file), {-1, step.in});
+  const Tensor &weight =
+      file.tensor(json_step.at("weight").get<std::string>(), weights_dtype(file), {-1, step.in});
   const int64_t out = weight.shape[0];
   if (out < 1 || out > widest_layer)
     fail(where + ": a width of " + std::to_string(out));

@@ -44,8 +44,8 @@ def batch(
     isas: Sequence[str] = (),
     peers: Sequence[str] = PEERS,
 ) -> dict[str, Any]:
-    """Rows [n, d] in row-major order: the scorer, on other instruction sets if named, with bfloat16,
-    all peers."""
+    """Rows [n, d] in row-major order: the scorer, on other instruction sets if named, with
+    bfloat16, all peers."""
     n, out = len(rows), np.empty(len(rows), np.float32)
     reference = network.reference(rows)
     scorer = _scorer(network)

@@ -82,8 +82,9 @@ def bench(
     Whatever is timed has first given the scores of a float64 reference; all of them take turns in
     one process. Ratios have a 95 % interval; "% of peak" is of a loop of nothing but fused
     multiply-adds, "% of memory" of reading the rows once from memory. Weights and products in
-    bfloat16 are timed as well; what they cost in AUC and decisions is told for the shipped jets. One
-    row is also timed through the C ABI, where a C++ compiler is found. Exit code: 0; 2 unusable input.
+    bfloat16 are timed as well; what they cost in AUC and decisions is told for the shipped jets.
+    One row is also timed through the C ABI, where a C++ compiler is found. Exit code: 0; 2 unusable
+    input.
     """
     chosen = _peers(peers)
     if kind is not None and bundle is None:

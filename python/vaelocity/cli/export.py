@@ -116,8 +116,8 @@ def export(
     forms = (header, cubin, onnx, triton_repository, qonnx, bfloat16)
     if sum(form is not None for form in forms) != 1:
         raise CommandError(
-            "export: expected --header FILE.hpp, --cubin ARCH, --onnx FILE.onnx, --qonnx FILE.onnx, "
-            "--triton-repository FOLDER or --bfloat16 MODEL.vael, one of them"
+            "export: expected --header FILE.hpp, --cubin ARCH, --onnx FILE.onnx, "
+            "--qonnx FILE.onnx, --triton-repository FOLDER or --bfloat16 MODEL.vael, one of them"
         )
     if threshold is not None and onnx is None and triton_repository is None:
         raise CommandError("--threshold: only with --onnx or --triton-repository")

@@ -15,9 +15,9 @@
 // Two chains and not one, because a fma takes four cycles and a narrow layer has too few outputs to
 // fill them; not more, because each chain costs the tile of the many-row kernel an accumulator.
 //
-// The weights are float32, or bfloat16 that are widened where they are read: then the bits are those
-// of float32 weights of the same values. In fast mode (fast.h) a product is the dot product of two
-// neighbouring inputs, and k in the lines above counts pairs of them.
+// The weights are float32, or bfloat16 that are widened where they are read: then the bits are
+// those of float32 weights of the same values. In fast mode (fast.h) a product is the dot product
+// of two neighbouring inputs, and k in the lines above counts pairs of them.
 #pragma once
 
 #include "score/kernels/activation.h"
@@ -55,7 +55,8 @@ inline void dense_block(const float *in, float *out, ptrdiff_t stride, int width
       even[j][v] = set(bias[j]);
       odd[j][v] = zero();
     }
-  const auto step = [&]<bool odd>(Odd<odd>, int k, Vec(&sum)[J][group_vectors]) VAEL_INLINE {
+  const auto step = [&]<bool second>(Second<second>, int k,
+                                     Vec(&sum)[J][group_vectors]) VAEL_INLINE {
     Vec x[group_vectors];
 
 #pragma GCC unroll 16
@@ -64,7 +65,7 @@ inline void dense_block(const float *in, float *out, ptrdiff_t stride, int width
 
 #pragma GCC unroll 16
     for (int j = 0; j < J; ++j) {
-      const Vec w = W::template widened<odd>(set(weights[W::row(k) * J + j]));
+      const Vec w = W::template widened<second>(set(weights[W::row(k) * J + j]));
 
 #pragma GCC unroll 16
       for (int v = 0; v < group_vectors; ++v)
@@ -74,9 +75,9 @@ inline void dense_block(const float *in, float *out, ptrdiff_t stride, int width
   // The test inside keeps the accumulators in registers; a tail after the loop spills all of
   // them.
   for (int k = 0; k < width; k += 2) {
-    step(Odd<false>{}, k, even);
+    step(Second<false>{}, k, even);
     if (k + 1 < width)
-      step(Odd<true>{}, k + 1, odd);
+      step(Second<true>{}, k + 1, odd);
   }
 
 #pragma GCC unroll 16
@@ -130,12 +131,13 @@ inline void dense_outputs(const float *in, ptrdiff_t in_stride, float *out, ptrd
       even[r][v] = load(bias + v * Vec::lanes);
       odd[r][v] = zero();
     }
-  const auto step = [&]<bool odd>(Odd<odd>, int k, Vec(&sum)[R][V]) VAEL_INLINE {
+  const auto step = [&]<bool second>(Second<second>, int k, Vec(&sum)[R][V]) VAEL_INLINE {
     Vec w[V];
 
 #pragma GCC unroll 16
     for (int v = 0; v < V; ++v)
-      w[v] = W::template widened<odd>(load(weights + W::row(k) * weight_stride + v * Vec::lanes));
+      w[v] =
+          W::template widened<second>(load(weights + W::row(k) * weight_stride + v * Vec::lanes));
 
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
@@ -149,9 +151,9 @@ inline void dense_outputs(const float *in, ptrdiff_t in_stride, float *out, ptrd
   // The test inside keeps the accumulators in registers; a tail after the loop spills all of
   // them.
   for (int k = 0; k < width; k += 2) {
-    step(Odd<false>{}, k, even);
+    step(Second<false>{}, k, even);
     if (k + 1 < width)
-      step(Odd<true>{}, k + 1, odd);
+      step(Second<true>{}, k + 1, odd);
   }
 
 #pragma GCC unroll 16

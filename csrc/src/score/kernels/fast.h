@@ -1,4 +1,5 @@
-// Fast mode: dense layers by dot products of bfloat16, for the unit that is compiled for AVX512_BF16.
+// Fast mode: dense layers by dot products of bfloat16, for the unit that is compiled for
+// AVX512_BF16.
 //
 // The loops are dense.h's. What a layer reads is rounded to bfloat16 and written as words of two
 // neighbouring inputs into scratch memory; a product is the dot product of two such words.
@@ -13,7 +14,7 @@ namespace vael::VAEL_ISA {
 struct Words {
   static ptrdiff_t rows(int width) { return width; }
   static ptrdiff_t row(int k) { return k; }
-  template <bool odd> static Vec widened(Vec weights) { return weights; }
+  template <bool second> static Vec widened(Vec weights) { return weights; }
   static Vec add_product(Vec x, Vec w, Vec sum) { return dot(x, w, sum); }
 };
 

@@ -8,14 +8,14 @@
 
 namespace vael::VAEL_ISA {
 
-/// Is input k an odd one?
-template <bool odd> struct Odd {};
+/// Is the input the second of its pair: is k odd?
+template <bool second> struct Second {};
 
 /// A row for an input.
 struct Float32 {
   static ptrdiff_t rows(int width) { return width; }
   static ptrdiff_t row(int k) { return k; }
-  template <bool odd> static Vec widened(Vec weights) { return weights; }
+  template <bool second> static Vec widened(Vec weights) { return weights; }
   static Vec add_product(Vec x, Vec w, Vec sum) { return fma(x, w, sum); }
 };
 
@@ -23,9 +23,9 @@ struct Float32 {
 /// the upper half of those of its float32.
 struct Bfloat16 {
   static ptrdiff_t rows(int width) { return (width + 1) / 2; }
-  static ptrdiff_t row(int k) { return k / 2; }
-  template <bool odd> static Vec widened(Vec pairs) {
-    if constexpr (odd)
+  static ptrdiff_t row(int k) { return k >> 1; }
+  template <bool second> static Vec widened(Vec pairs) {
+    if constexpr (second)
       return from_bits(bits(pairs) & iset(static_cast<int32_t>(0xffff0000)));
     return from_bits(shift_left<16>(bits(pairs)));
   }
