@@ -55,7 +55,7 @@ def digit_task() -> Task:
     train, test = mnist()
     title = "MNIST, 784-512-256-32-256-512-784, 0 against the other digits"
     normal, anomalous = test.x[test.label != 0], test.x[test.label == 0]
-    return Task(title, train.x[train.label != 0], normal, anomalous, (512, 256), 32, 10)
+    return Task(title, train.x[train.label != 0], normal, anomalous, (512, 256), 32, 6)
 
 
 TASKS: dict[str, Callable[[], Task]] = {"jets": jet_task, "mnist": digit_task}

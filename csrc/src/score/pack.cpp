@@ -10,21 +10,25 @@
 namespace vael {
 namespace {
 
-bool in_pairs(const Step &step, bool fast) { return fast || step.weight.bfloat16; }
-
-/// Rows of a dense step's weights.
-size_t weight_rows(const Step &step, bool fast) {
-  const size_t in = step.in;
-  return in_pairs(step, fast) ? (in + 1) / 2 : in;
+/// How the weights of a dense step lie for one of the two kernels.
+struct Packing {
+  bool pairs;
+  size_t rows;
+  Packing(const Step &step, bool in_pairs)
+      : pairs(in_pairs), rows(static_cast<size_t>(in_pairs ? (step.in + 1) / 2 : step.in)) {}
+};
+Packing packed_by_output(const Step &step, bool fast) {
+  return {step, fast || step.weight.bfloat16};
 }
+Packing packed_by_block(const Step &step, bool fast) { return {step, fast}; }
 
 /// Of layer_norm, dense and conv.
 size_t packed_floats(const Step &step, bool fast) {
   const size_t width = static_cast<size_t>(padded(step.out));
   switch (step.kind) {
   case StepKind::dense:
-    return Arena::rounded(width) + Arena::rounded(width * weight_rows(step, fast)) +
-           Arena::rounded(static_cast<size_t>(step.out) * weight_rows(step, fast));
+    return Arena::rounded(width) + Arena::rounded(width * packed_by_output(step, fast).rows) +
+           Arena::rounded(static_cast<size_t>(step.out) * packed_by_block(step, fast).rows);
   case StepKind::conv: {
     const size_t channels = step.to.channels,
                  columns = static_cast<size_t>(padded(step.to.channels));
@@ -48,36 +52,37 @@ uint32_t nearest_bfloat16(float value) {
   return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 
-void pack_dense(const Step &step, int block, bool fast, Arena &arena, Layer &layer) {
-  const size_t in = step.in, out = step.out, width = padded(step.out);
-  const size_t rows = weight_rows(step, fast);
-  const bool pairs = in_pairs(step, fast);
-  float *bias = arena.take(width);
-  float *by_output = arena.take(width * rows);
-  float *by_block = arena.take(out * rows);
-  /// What lies in row k of output j.
-  const auto weight = [&](size_t k, size_t j) {
-    if (!pairs)
-      return element(step.weight, j * in + k);
-    const auto half = [&](size_t i) {
-      return i < in ? nearest_bfloat16(element(step.weight, j * in + i)) : 0;
-    };
-    return std::bit_cast<float>(half(2 * k) | half(2 * k + 1) << 16);
+/// What lies in row k of output j.
+float packed_weight(const Step &step, const Packing &packing, size_t k, size_t j) {
+  const size_t in = step.in;
+  if (!packing.pairs)
+    return element(step.weight, j * in + k);
+  const auto half = [&](size_t i) {
+    return i < in ? nearest_bfloat16(element(step.weight, j * in + i)) : 0;
   };
+  return std::bit_cast<float>(half(2 * k) | half(2 * k + 1) << 16);
+}
+
+void pack_dense(const Step &step, int block, bool fast, Arena &arena, Layer &layer) {
+  const size_t out = step.out, width = padded(step.out);
+  const Packing outputs = packed_by_output(step, fast), blocks = packed_by_block(step, fast);
+  float *bias = arena.take(width);
+  float *by_output = arena.take(width * outputs.rows);
+  float *by_block = arena.take(out * blocks.rows);
   for (size_t j = 0; j < out; ++j) {
     bias[j] = element(step.bias, j);
-    for (size_t k = 0; k < rows; ++k)
-      by_output[k * width + j] = weight(k, j);
+    for (size_t k = 0; k < outputs.rows; ++k)
+      by_output[k * width + j] = packed_weight(step, outputs, k, j);
   }
   float *next = by_block;
   for (size_t first = 0; first < out; first += block)
-    for (size_t k = 0; k < rows; ++k)
+    for (size_t k = 0; k < blocks.rows; ++k)
       for (size_t j = first; j < std::min(out, first + block); ++j)
-        *next++ = weight(k, j);
+        *next++ = packed_weight(step, blocks, k, j);
   layer.bias = bias;
   layer.by_output = by_output;
   layer.by_block = by_block;
-  layer.bfloat16 = pairs;
+  layer.bfloat16 = outputs.pairs;
 }
 
 void pack_conv(const Step &step, int block, Arena &arena, Layer &layer) {

@@ -61,8 +61,9 @@ struct Stencil {
 ///                                      left and is narrower; block_start() cuts a conv's channels.
 /// For conv, in and out are in these two lines the rows a Tap names and the output channels.
 ///
-/// bfloat16: a dense step's weights, of two neighbouring inputs in the place of one float32, that
-/// of the first in the lower half; `in` above is then half as many, rounded up.
+/// bfloat16: by_output of a dense step, and in fast mode by_block as well, has the weights of two
+/// neighbouring inputs in the place of one float32, that of the first in the lower half; `in` above
+/// is then half as many, rounded up.
 struct Layer {
   StepKind kind;
   int in, out; // features
