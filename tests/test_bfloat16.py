@@ -144,7 +144,7 @@ def test_readers_refuse_weights_that_are_not_what_the_file_says(
     entries = {n: e for n, e in header_of(data).items() if n != "__metadata__"}
     first = min(entries, key=lambda name: entries[name]["data_offsets"][0])
     said = error_of(READERS[reader], sealed(plain, {first: body}, **entries))
-    assert "tensor encoder.0.weight: got BF16" in said
+    assert "coder.0.weight: got BF16" in said
 
 
 def test_a_writer_refuses_weights_that_are_no_bfloat16(make_bundle: MakeBundle) -> None:

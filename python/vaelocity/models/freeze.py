@@ -49,6 +49,7 @@ def freeze(
     rows = np.concatenate(
         [data_rows, edge_rows(tensors["preprocess.0.mean"], tensors["preprocess.0.scale"])]
     )
+    kept, metadata["thresholds"] = metadata["thresholds"], []  # of the file as it will be
     draft = bundle_bytes(metadata, tensors)
     tensors["conformance.rows"] = rows
     kinds = model.frozen_kinds()
@@ -65,9 +66,8 @@ def freeze(
         "data_rows": len(data_rows),
     }
     if weights != "float32":
-        kept = metadata["thresholds"]
         metadata, tensors = narrowed(metadata, tensors)
-        metadata["thresholds"] = kept
+    metadata["thresholds"] = kept
     put_parts(model, metadata, tensors, histograms, kinds)
     write_atomically(path, bundle_bytes(metadata, tensors))
 
