@@ -17,7 +17,8 @@ import score_reference
 from building import library, sanitized_library
 
 from vaelocity import _core
-from vaelocity.bundle import write_bundle
+from vaelocity.bundle import read_bundle, write_bundle
+from vaelocity.narrowing import narrowed
 
 KINDS = {False: ["reconstruction"], True: ["reconstruction", "kl", "mu2", "rz", "elbo"]}
 
@@ -171,12 +172,40 @@ def physics_bundles(tmp_path: Path) -> list[Path]:
 
 
 @pytest.fixture
+def narrow_pairs(
+    make_bundle: Callable[..., Path], image_bundles: list[Path]
+) -> list[tuple[Path, Path]]:
+    """Models with bfloat16 weights, each beside one with the same weights in float32: odd widths
+    and even ones, on both sides of a vector's."""
+    wholes = [
+        make_bundle([37, 20, 9]),
+        make_bundle([17, 13, 3], gaussian=True, activation="tanh"),
+        make_bundle([1, 1], seed=3),
+        make_bundle([64, 33, 16], activation="gelu"),
+        image_bundles[0],
+    ]
+    pairs = []
+    for path in wholes:
+        metadata, tensors = narrowed(*read_bundle(path))
+        narrow = path.with_name(f"narrow-{path.name}")
+        write_bundle(narrow, metadata, tensors)
+        rounded = path.with_name(f"rounded-{path.name}")
+        write_bundle(rounded, {k: v for k, v in metadata.items() if k != "weights"}, tensors)
+        pairs.append((narrow, rounded))
+    return pairs
+
+
+@pytest.fixture
 def few_bundles(
-    make_bundle: Callable[..., Path], image_bundles: list[Path], physics_bundles: list[Path]
+    make_bundle: Callable[..., Path],
+    image_bundles: list[Path],
+    physics_bundles: list[Path],
+    narrow_pairs: list[tuple[Path, Path]],
 ) -> list[Path]:
     """Smaller ones than `bundles`, and every other kind of step, for emulators and sanitizers."""
     return [
         *physics_bundles,
+        *(narrow for narrow, _ in narrow_pairs),
         *(path for path in image_bundles if path.stem != "signal"),
         make_bundle([37, 20, 9], activation="relu"),
         make_bundle([17, 13, 3], gaussian=True, activation="tanh"),

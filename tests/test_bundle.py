@@ -230,7 +230,7 @@ def change(metadata: Metadata, path: str, value: object) -> Metadata:
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
-        ("format", 4, "written in format 4, this vaelocity reads up to format 3: upgrade"),
+        ("format", 5, "written in format 5, this vaelocity reads up to format 4: upgrade"),
         ("format", 2**63 + 7, "written in format 9223372036854775815, this vaelocity reads up to"),
         ("format", "1", 'not a JSON object with an integer "format"'),
         ("format", ..., 'not a JSON object with an integer "format"'),

@@ -60,7 +60,7 @@ def test_units_of_an_instruction_set_export_one_table_and_nothing_a_linker_could
     plain: Path,
 ) -> None:
     """A weak symbol outside its own namespace could replace the one older machines run."""
-    isas = ("avx512", "avx2", "neon", "generic")
+    isas = ("avx512_bf16", "avx512", "avx2", "neon", "generic")
     objects = [
         (isa, unit) for isa in isas for unit in plain.glob(f"CMakeFiles/vaelocity_{isa}.dir/**/*.o")
     ]

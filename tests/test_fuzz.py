@@ -21,7 +21,7 @@ def test_no_damage_crashes_the_reader(sanitized: Path, tmp_path: Path) -> None:
     run(sys.executable, ROOT / "tests" / "cpp" / "fuzz" / "corpus.py", corpus)
     inputs = sorted(corpus.iterdir())
     out = run(sanitized / "tests" / "cpp" / "replay", *inputs)
-    sound = 7 + 9  # networks and images; preprocessing, losses and latents
+    sound = 8 + 9  # networks and images; preprocessing, losses and latents
     assert out == f"{len(inputs) + sound * 400} inputs\n"
 
 

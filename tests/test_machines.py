@@ -45,6 +45,14 @@ def test_neon_scores_as_this_machine(
     assert hash_of(there) == hash_of(here)
 
 
+def test_bfloat16_weights_score_on_neon_as_their_float32(
+    arm: Path, qemu: list[str], narrow_pairs: list[tuple[Path, Path]]
+) -> None:
+    program = arm / "tests" / "cpp" / "test_score"
+    narrow, rounded = (run(*qemu, program, *paths) for paths in zip(*narrow_pairs, strict=True))
+    assert hash_of(narrow) == hash_of(rounded)
+
+
 def test_neon_computes_the_ops_as_this_machine(arm: Path, qemu: list[str], plain: Path) -> None:
     there = run(*qemu, arm / "tests" / "cpp" / "test_ops")
     assert "0 failures" in there
@@ -69,3 +77,12 @@ def test_avx512_has_the_same_bits_and_reads_no_byte_too_many(
     here = run(plain / "tests" / "cpp" / "test_score", *few_bundles)
     assert "avx512: 0 failures" in there
     assert hash_of(there) == hash_of(here)
+
+
+def test_bfloat16_weights_score_with_avx512_as_their_float32(
+    avx512: Path, narrow_pairs: list[tuple[Path, Path]]
+) -> None:
+    program = avx512 / "tests" / "cpp" / "test_score"
+    narrow, rounded = (run(program, *paths) for paths in zip(*narrow_pairs, strict=True))
+    assert "avx512: 0 failures" in narrow
+    assert hash_of(narrow) == hash_of(rounded)

@@ -240,21 +240,23 @@ void bind_model(py::module_ &m) {
   py::register_exception<vaelocity::Error>(m, "BundleError", PyExc_ValueError);
   m.def("available_isas", available_isas, "Instruction sets this machine runs, slowest first.");
 
+  m.def("why_not_fast", vael::why_not_fast, "Why this machine has no fast mode; None if it has.");
+
   const auto load_file = [](const std::string &path, const std::string &kind,
-                            const std::string &isa, bool verify) {
-    return std::make_unique<Model>(vaelocity::Model::load(path, {kind, isa, verify}));
+                            const std::string &isa, bool verify, bool fast) {
+    return std::make_unique<Model>(vaelocity::Model::load(path, {kind, isa, verify, fast}));
   };
   const auto load_bytes = [](const py::bytes &bytes, const std::string &kind,
-                             const std::string &isa, bool verify) {
+                             const std::string &isa, bool verify, bool fast) {
     const std::string_view view = bytes;
     return std::make_unique<Model>(
-        vaelocity::Model::load(view.data(), view.size(), {kind, isa, verify}));
+        vaelocity::Model::load(view.data(), view.size(), {kind, isa, verify, fast}));
   };
   py::class_<Model>(m, "Model")
       .def_static("from_file", load_file, py::arg("path"), py::arg("kind") = "",
-                  py::arg("isa") = "", py::arg("verify") = true)
+                  py::arg("isa") = "", py::arg("verify") = true, py::arg("fast") = false)
       .def_static("from_bytes", load_bytes, py::arg("data"), py::arg("kind") = "",
-                  py::arg("isa") = "", py::arg("verify") = true)
+                  py::arg("isa") = "", py::arg("verify") = true, py::arg("fast") = false)
       .def("score", &Model::score, py::arg("rows"), py::arg("out") = py::none())
       .def("score_columns", &Model::score_columns, py::arg("columns"), py::arg("out") = py::none())
       .def("features", &Model::features, py::arg("rows"))

@@ -5,6 +5,7 @@
 #include "score/model.h"
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -43,14 +44,30 @@ template <class F> vael_status guarded(char *message, size_t size, F f) noexcept
 }
 
 vael_load_options checked(const vael_load_options *options) {
+  vael_load_options copy{sizeof(vael_load_options), VAEL_ABI_VERSION, 0, nullptr, nullptr, 0};
   if (!options)
-    return {sizeof(vael_load_options), VAEL_ABI_VERSION, 0, nullptr, nullptr};
+    return copy;
+  constexpr size_t first_size = offsetof(vael_load_options, fast);
+  if (options->struct_size == first_size && options->abi_version == 1) {
+    std::memcpy(&copy, options, first_size);
+    return copy;
+  }
   if (options->struct_size != sizeof(*options) || options->abi_version != VAEL_ABI_VERSION)
     vael::fail("options: struct_size " + std::to_string(options->struct_size) + ", abi_version " +
                    std::to_string(options->abi_version) + "; this library has " +
                    std::to_string(sizeof(*options)) + " and " + std::to_string(VAEL_ABI_VERSION),
                VAEL_ERROR_ARGUMENT);
   return *options;
+}
+
+/// Fast mode has an instruction set of its own.
+void check_fast(const vael_load_options &options) {
+  if (options.isa && *options.isa)
+    vael::fail(std::string("fast: it chooses the instruction set itself, and \"") + options.isa +
+                   "\" was asked for",
+               VAEL_ERROR_ISA);
+  if (const char *why = vael::why_not_fast())
+    vael::fail(std::string("fast: ") + why, VAEL_ERROR_ISA);
 }
 
 vael_model *load(const uint8_t *bytes, size_t size, const vael_load_options &options) {
@@ -61,8 +78,10 @@ vael_model *load(const uint8_t *bytes, size_t size, const vael_load_options &opt
                    "\": unknown, or not on this machine",
                VAEL_ERROR_ISA);
   }
+  if (options.fast)
+    check_fast(options);
   const vael::BundleFile file(bytes, size);
-  auto model = vael::build_model(file, options.kind ? options.kind : "", isa);
+  auto model = vael::build_model(file, options.kind ? options.kind : "", isa, options.fast);
   if (!options.skip_verify)
     vael::verify_model(*model);
   return new vael_model{std::move(model)};
@@ -170,7 +189,7 @@ vael_status vael_inspect(const vael_model *model, vael_info *info) {
            static_cast<uint32_t>(m.plan.n_features),
            static_cast<uint32_t>(m.plan.latent),
            m.kind.c_str(),
-           vael::isa_name(m.isa),
+           m.fast ? vael::fast_isa_name : vael::isa_name(m.isa),
            m.checksum.c_str(),
            m.metadata.c_str(),
            m.workspace_bytes()};

@@ -43,6 +43,18 @@ bool isa_available(Isa isa) {
   }
 }
 
+const char *why_not_fast() {
+#if defined(VAEL_EMULATE_AVX512)
+  return isa_available(Isa::avx512) ? nullptr : "the emulation needs AVX2";
+#elif defined(__x86_64__)
+  return isa_available(Isa::avx512) && __builtin_cpu_supports("avx512bf16")
+             ? nullptr
+             : "this processor has no AVX512_BF16";
+#else
+  return "only x86-64 processors with AVX512_BF16 have it";
+#endif
+}
+
 bool isa_select(const char *name, Isa *isa) {
   if (!name || !*name)
     name = getenv("VAELOCITY_ISA");

@@ -15,6 +15,12 @@ bool isa_available(Isa isa);
 /// False if there is no such set or this machine does not run it.
 bool isa_select(const char *name, Isa *isa);
 
+/// The name of the unit that computes with dot products of bfloat16.
+constexpr const char *fast_isa_name = "avx512_bf16";
+
+/// Why this build on this machine has no fast mode; null where it has.
+const char *why_not_fast();
+
 } // namespace vael
 
 // Declares and indexes the tables that the units of csrc/src export, one for each instruction set:
@@ -22,6 +28,15 @@ bool isa_select(const char *name, Isa *isa);
 //   VAEL_TABLE(vael_score_table, isa)                      the table for isa
 // A set that was not built in answers with the generic one; isa_available() keeps it from being
 // asked.
+// VAEL_DECLARE_FAST_TABLE(ScoreTable, vael_score_table) and VAEL_FAST_TABLE(vael_score_table) are
+// the same for the unit of fast mode, which is asked where why_not_fast() is null.
+#if defined(__x86_64__)
+#define VAEL_DECLARE_FAST_TABLE(Type, name) extern "C" const Type name##_avx512_bf16
+#define VAEL_FAST_TABLE(name) name##_avx512_bf16
+#else
+#define VAEL_DECLARE_FAST_TABLE(Type, name) static_assert(true)
+#define VAEL_FAST_TABLE(name) name##_generic
+#endif
 #if defined(__x86_64__)
 #define VAEL_DECLARE_TABLES(Type, name)                                                            \
   extern "C" const Type name##_generic;                                                            \

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,10 @@ import numpy as np
 import numpy.typing as npt
 
 from vaelocity._core import BundleError
+from vaelocity.bfloat16 import from_bits, to_bits
 from vaelocity.identity import identity_of, is_frozen, owned
 from vaelocity.preprocess import only_standardized
-from vaelocity.steps import only_dense
+from vaelocity.steps import narrow_weights, only_dense
 from vaelocity.structure import check_structure
 
 __all__ = [
@@ -38,14 +39,23 @@ __all__ = [
     "write_bundle",
 ]
 
-FORMAT = 3
+FORMAT = 4
 """The newest format. A file is written in the oldest one that can hold it, byte for byte as before:
-3 has steps of `preprocess` beside standardize, losses beside the squared error, latent spaces that
-are an embedding or an output, and the step bound; 2 has steps other than dense."""
+4 has bfloat16 weights; 3 has steps of `preprocess` beside standardize, losses beside the squared
+error, latent spaces that are an embedding or an output, and the step bound; 2 has steps other than
+dense."""
 
 DTYPES = ("float32", "uint8", "uint32", "uint64", "float64", "int64")
 """Of tensors: float32 and uint8 are what scoring reads, the others hold histograms and the state
-of models without a frozen scorer."""
+of models without a frozen scorer. Where the JSON says `"weights": "bfloat16"`, the weights of dense
+steps and convolutions are float32 arrays of such values here, and bfloat16 in the file."""
+
+_CODES = {
+    "F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": np.uint16, "BOOL": np.bool_,
+    "I64": np.int64, "I32": np.int32, "I16": np.int16, "I8": np.int8,
+    "U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8,
+}  # fmt: skip
+"""Of safetensors; bfloat16 as its bits."""
 
 Array = npt.NDArray[Any]
 
@@ -94,7 +104,9 @@ def bundle_bytes(metadata: Mapping[str, Any], tensors: Mapping[str, Array]) -> b
     }
     # safetensors copies memory as it lies, so a transposed view would be written wrong.
     contiguous = {name: np.asarray(array, order="C") for name, array in tensors.items()}
-    zeroed = _canonical(save(contiguous, entries))
+    narrow = narrow_weights(metadata)
+    contiguous |= {name: to_bits(contiguous[name]) for name in narrow}
+    zeroed = _canonical(save(contiguous, entries), narrow)
     at = zeroed.index(_MARK) + len(_MARK)
     digest = hashlib.sha256(zeroed).hexdigest().encode()
     return zeroed[:at] + digest + zeroed[at + len(digest) :]
@@ -102,6 +114,8 @@ def bundle_bytes(metadata: Mapping[str, Any], tensors: Mapping[str, Array]) -> b
 
 def _format_of(metadata: Mapping[str, Any]) -> int:
     """The oldest format that can hold it."""
+    if "weights" in metadata:
+        return 4
     loss = metadata.get("score", {}).get("loss", "squared_error")
     latent = metadata.get("latent", {}).get("kind", "point")
     plain = loss == "squared_error" and latent in ("point", "gaussian")
@@ -112,10 +126,13 @@ def _format_of(metadata: Mapping[str, Any]) -> int:
     return 1 if only_dense(metadata) else 2
 
 
-def _canonical(data: bytes) -> bytes:
-    """The same file with its metadata entries sorted: safetensors writes them in random order."""
+def _canonical(data: bytes, narrow: Sequence[str]) -> bytes:
+    """The same file with its metadata entries sorted: safetensors writes them in random order. The
+    tensors `narrow` were given as bits, and are called what they are."""
     size = int.from_bytes(data[:_LENGTH_BYTES], "little")
     header = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + size])
+    for name in narrow:
+        header[name]["dtype"] = "BF16"
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _ALIGNMENT)
@@ -146,22 +163,37 @@ def read_bundle(
 
 def parse_bundle(data: bytes, frozen: bool = True) -> tuple[dict[str, Any], dict[str, Array]]:
     """`read_bundle` of a file that is in memory already."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
+    from safetensors import SafetensorError, deserialize
 
     header = _verified_header(data)
     metadata = _metadata(header)
     try:
-        tensors = {name: array.copy() for name, array in load(data).items()}
+        tensors = {name: _array(entry) for name, entry in deserialize(data)}
     except (SafetensorError, KeyError, ValueError) as error:
         raise BundleError(f"tensor table: {error}") from None
     check_structure(metadata, tensors)
+    _check_narrow(header, metadata)
     if frozen and not is_frozen(metadata):
         raise BundleError(
             f"a {metadata['module']['class']} model, which has no frozen scorer: load it with "
             "vaelocity.models.load"
         )
     return metadata, tensors
+
+
+def _array(entry: Mapping[str, Any]) -> Array:
+    """A tensor of the table; of bfloat16 the float32 of the same values."""
+    array = np.frombuffer(entry["data"], _CODES[entry["dtype"]]).reshape(entry["shape"])
+    return from_bits(array) if entry["dtype"] == "BF16" else array.copy()
+
+
+def _check_narrow(header: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+    """Raise BundleError unless just those weights are bfloat16 of which the JSON says so."""
+    narrow = narrow_weights(metadata)
+    for name, entry in header.items():
+        if name != "__metadata__" and (entry["dtype"] == "BF16") != (name in narrow):
+            wanted = "BF16" if name in narrow else "another dtype"
+            raise BundleError(f"tensor {name}: got {entry['dtype']}, expected {wanted}")
 
 
 def _verified_header(data: bytes) -> Any:

@@ -58,6 +58,7 @@ def load(
     *,
     isa: str | None = None,
     verify: bool = True,
+    fast: bool = False,
 ) -> Scorer: ...
 def load(
     path: str | os.PathLike[str],
@@ -66,6 +67,7 @@ def load(
     *,
     isa: str | None = None,
     verify: bool = True,
+    fast: bool = False,
     precision: str | None = None,
     device: Any = None,
     memory_limit: int | None = None,
@@ -73,7 +75,7 @@ def load(
     """The scorer of a .vael file.
 
     Every byte is checked against the file's checksum and its conformance rows are scored again:
-    on the CPU they must come out bit for bit, on a GPU within the precision's tolerance.
+    on the CPU they must come out bit for bit, on a GPU and with `fast` within a tolerance.
 
     Args:
         path: the file.
@@ -83,6 +85,9 @@ def load(
         kind: reconstruction, kl, mu2, rz or elbo; None takes the one the file was saved with.
         isa: avx512, avx2 or generic; None asks VAELOCITY_ISA, and without it takes the best.
         verify: False leaves out the conformance rows (not the checksum).
+        fast: CPU only: dense layers by AVX512_BF16's dot products. Their inputs and weights are
+            rounded to bfloat16, sums are float32. The scores are not those of other machines; on
+            one machine a row has the same bits in any batch.
         precision: "cuda" only: float32 (the default), tf32 or bf16, of the operands of the
             layers' products; sums, preprocessing and scores are float32 in each.
         device: "cuda" only: a torch device; None takes the current one.
@@ -91,14 +96,16 @@ def load(
     Raises:
         OSError: the file cannot be read: FileNotFoundError, IsADirectoryError, ...
         BundleError: it is no bundle, damaged, newer than this version, has no score of that kind,
-            or does not give its own scores here; the message says which.
+            or does not give its own scores here; fast where there is no AVX512_BF16; the message
+            says which.
         ValueError: unknown backend or precision, or an argument of the other backend.
         ModuleNotFoundError, RuntimeError: "cuda" without torch or triton, or without a device.
     """
     if backend not in ("auto", "cpu", "cuda"):
         raise ValueError(f"backend: expected 'auto', 'cpu' or 'cuda', got {backend!r}")
     gpu = {"precision": precision, "device": device, "memory_limit": memory_limit}
-    foreign = {"isa": isa} if backend == "cuda" else gpu
+    cpu = {"isa": isa, "fast": fast or None}
+    foreign = cpu if backend == "cuda" else gpu
     for argument, value in foreign.items():
         if value is not None:
             raise ValueError(f"{argument}: backend {backend!r} takes none, got {value!r}")
@@ -108,7 +115,7 @@ def load(
     try:
         if backend == "cuda":
             return _load_cuda(name, kind, verify, precision or "float32", device, memory_limit)
-        return Scorer(Model.from_file(name, kind or "", isa or "", verify))
+        return Scorer(Model.from_file(name, kind or "", isa or "", verify, fast))
     except BundleError as error:
         # read_bundle names the file already, the C++ reader does not.
         text = str(error).removeprefix(f"{name}: ")
@@ -323,7 +330,8 @@ class Scorer:
 
     @property
     def isa(self) -> str:
-        """The instruction set it computes with: avx512, avx2 or generic."""
+        """The instruction set it computes with: avx512, avx2, neon or generic; avx512_bf16 in fast
+        mode."""
         return self._model.isa
 
     @property

@@ -31,10 +31,13 @@ import numpy as np
 import numpy.typing as npt
 
 from vaelocity._core import BundleError
+from vaelocity.bfloat16 import rounded
 
 ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh", "sigmoid", "elu", "silu", "gelu")
 CONVOLUTIONS = ("conv", "conv_transpose")
 POOLS = ("max_pool", "average_pool")
+BFLOAT16 = "bfloat16"
+"""The file's "weights" where they are; a file without that has float32 ones."""
 
 WIDEST_WINDOW = 1024
 WIDEST_LAYER = 1 << 20
@@ -63,6 +66,25 @@ def check_steps(steps: Any, part: str, tensors: Tensors, width: int, expected: i
         widths.append(_CHECKS[op](step, where, tensors, widths))
     if not steps or widths[-1] != expected:
         raise BundleError(f"{part}: ends {widths[-1]} wide, expected {expected}")
+
+
+def narrow_weights(metadata: Mapping[str, Any]) -> list[str]:
+    """The tensors that a file holds as bfloat16: the weights of dense steps and convolutions, where
+    it says so. Biases, norms and everything else are float32."""
+    if metadata.get("weights") != BFLOAT16:
+        return []
+    steps = [*metadata.get("encoder", ()), *metadata.get("decoder", ())]
+    return [step["weight"] for step in steps if step["op"] in ("dense", *CONVOLUTIONS)]
+
+
+def check_weights(metadata: Mapping[str, Any], tensors: Tensors) -> None:
+    """Raise BundleError for weights that are not what the file says they are."""
+    weights = metadata.get("weights", BFLOAT16)
+    if weights != BFLOAT16:
+        raise BundleError(f'weights: expected "{BFLOAT16}", got {weights!r}')
+    for name in narrow_weights(metadata):
+        if (tensors[name] != rounded(tensors[name])).any():
+            raise BundleError(f"tensor {name}: a weight is no bfloat16, and the file says all are")
 
 
 def check_keys(entry: Step, known: Sequence[str], where: str) -> None:

@@ -12,7 +12,7 @@ from vaelocity._core import BundleError
 from vaelocity.bundle_parts import check_parts
 from vaelocity.identity import identity_of, is_frozen
 from vaelocity.preprocess import check_preprocess
-from vaelocity.steps import check_keys, check_steps, is_float32, named_tensor
+from vaelocity.steps import check_keys, check_steps, check_weights, is_float32, named_tensor
 from vaelocity.threshold import Threshold
 
 POINT_KINDS = ("reconstruction",)
@@ -84,6 +84,7 @@ def _check_scorer(metadata: Mapping[str, Any], tensors: Tensors, n_features: int
     else:
         decoded = latent["size"] if latent["kind"] == "embedding" else n_features
         check_steps(metadata["decoder"], "decoder", tensors, latent["size"], decoded)
+    check_weights(metadata, tensors)
     score = metadata["score"]
     check_keys(score, ("kind", "loss", "beta", "delta"), "score")
     if score["kind"] not in KINDS[latent["kind"]]:

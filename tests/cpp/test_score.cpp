@@ -132,13 +132,13 @@ void check_errors(const std::string &path) {
   expect(vael_load_file("/no/such/file.vael", nullptr, &model, why, sizeof(why)) == VAEL_ERROR_FILE,
          "a missing file");
   expect(!model && std::strlen(why) > 0, "a missing file gives no model and says why");
-  vael_load_options options{sizeof(options) - 1, VAEL_ABI_VERSION, 0, nullptr, nullptr};
+  vael_load_options options{sizeof(options) - 1, VAEL_ABI_VERSION, 0, nullptr, nullptr, 0};
   expect(vael_load_file(path.c_str(), &options, &model, why, sizeof(why)) == VAEL_ERROR_ARGUMENT,
          "options of another size");
-  options = {sizeof(options), VAEL_ABI_VERSION, 0, "nonsense", nullptr};
+  options = {sizeof(options), VAEL_ABI_VERSION, 0, "nonsense", nullptr, 0};
   expect(vael_load_file(path.c_str(), &options, &model, why, sizeof(why)) == VAEL_ERROR_KIND,
          "an unknown kind");
-  options = {sizeof(options), VAEL_ABI_VERSION, 0, nullptr, "sse9"};
+  options = {sizeof(options), VAEL_ABI_VERSION, 0, nullptr, "sse9", 0};
   expect(vael_load_file(path.c_str(), &options, &model, why, sizeof(why)) == VAEL_ERROR_ISA,
          "an unknown instruction set");
   expect(vael_score_rows(nullptr, nullptr, 0, 1, nullptr, nullptr, nullptr) == VAEL_ERROR_ARGUMENT,

@@ -32,7 +32,7 @@ extern "C" {
 #endif
 
 /* Grows when a struct below does. Every struct carries its size, so older callers keep working. */
-#define VAEL_ABI_VERSION 1u
+#define VAEL_ABI_VERSION 2u
 
 /* Those of the library that runs; VAELOCITY_VERSION and VAEL_ABI_VERSION are those of the headers
  * that were compiled. */
@@ -68,7 +68,14 @@ typedef struct vael_load_options {
   uint32_t skip_verify; /* 1: do not re-score the bundle's conformance rows */
   const char *kind;     /* reconstruction, kl, mu2, rz, elbo, ...; NULL: the bundle's own */
   const char *isa;      /* avx512, avx2, generic; NULL: VAELOCITY_ISA, else the best */
+  uint32_t fast;        /* since version 2. 1: dot products of bfloat16, see below */
 } vael_load_options;
+
+/* Fast mode: the inputs and weights of dense layers are rounded to bfloat16 and multiplied by
+ * AVX512_BF16's dot products, sums stay float32. Only where it is asked for, and VAEL_ERROR_ISA
+ * where the machine has none. The scores are not those of other machines: a row still gets the same
+ * bits whatever n, its place, the layout and the thread, and the conformance rows come out with
+ * their flags and within 0.1 of (the score + the median score). */
 
 /* Reads, checks (every byte, by checksum), packs and re-scores. options may be NULL. On failure
  * *model is NULL and message, if not NULL, holds one line with the cause (cut to message_size). */

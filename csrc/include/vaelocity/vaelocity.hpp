@@ -27,6 +27,7 @@ struct LoadOptions {
   std::string kind; ///< empty: the bundle's own
   std::string isa;  ///< empty: VAELOCITY_ISA, else the best
   bool verify = true;
+  bool fast = false; ///< dot products of bfloat16: other scores, see vaelocity.h
 };
 
 /// A loaded model: immutable, shared by any number of threads, each with its own workspace.
@@ -81,6 +82,7 @@ private:
     o.skip_verify = options.verify ? 0 : 1;
     o.kind = options.kind.empty() ? nullptr : options.kind.c_str();
     o.isa = options.isa.empty() ? nullptr : options.isa.c_str();
+    o.fast = options.fast ? 1 : 0;
     char why[message_size] = "";
     vael_model *model = nullptr;
     if (const vael_status status = load(&o, &model, why, sizeof(why)); status != VAEL_OK)

@@ -12,7 +12,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int newest_format = 3;   // 2: steps other than dense; 3: see python/vaelocity/bundle.py
+constexpr int newest_format = 4;   // python/vaelocity/bundle.py tells what each has
 constexpr size_t length_bytes = 8; // safetensors: the header's length, little endian
 constexpr size_t checksum_digits = 64;
 constexpr std::string_view checksum_mark = "\"checksum\":\"sha256:";

@@ -40,10 +40,14 @@ struct Threshold {
   float value;
 };
 
+/// What the GPU's scorer allows bfloat16 operands: python/vaelocity/cuda/scorer.py.
+constexpr float fast_tolerance = 0.1f;
+
 struct Model {
   Plan plan{};
   const ScoreTable *table = nullptr;
   Isa isa = Isa::generic;
+  bool fast = false; // dot products of bfloat16: other bits than everywhere else
   std::string kind, metadata, checksum;
   std::vector<Layer> layers; // encoder, then decoder
   std::vector<StencilTables> stencils;
@@ -54,11 +58,14 @@ struct Model {
   size_t workspace_bytes() const { return table->workspace_floats(plan) * sizeof(float); }
 };
 
-/// Packs the network of the bundle for the score `kind` (empty: the bundle's own) and `isa`. Throws
-/// LoadError naming the step or tensor at fault.
-std::unique_ptr<Model> build_model(const BundleFile &file, const std::string &kind, Isa isa);
+/// Packs the network of the bundle for the score `kind` (empty: the bundle's own) and `isa`, or for
+/// fast mode, which must be available. Throws LoadError naming the step or tensor at fault.
+std::unique_ptr<Model> build_model(const BundleFile &file, const std::string &kind, Isa isa,
+                                   bool fast);
 
-/// Scores the conformance rows and compares bits. Throws LoadError naming the first that differs.
+/// Scores the conformance rows and compares bits; in fast mode flags, and scores within
+/// fast_tolerance * (|score| + the median of unflagged scores). Throws LoadError naming the first
+/// that differs.
 void verify_model(const Model &model);
 
 } // namespace vael

@@ -4,6 +4,8 @@
 #include "score/bundle_file.h"
 #include "score/plan.h"
 
+#include <bit>
+#include <cstdint>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -22,19 +24,26 @@ struct Window {
   int kernel[2], stride[2], padding[2], output_padding[2];
 };
 
+/// The weights of a step, in the file: bfloat16, or else float32.
+struct Weights {
+  const uint8_t *data;
+  bool bfloat16;
+};
+
 /// One step of the encoder or decoder as the file has it.
 struct Step {
   StepKind kind;
   int in, out;
   Activation activation;
   float slope;
-  const float *weight, *bias; // dense [out][in]; conv [to][from][y][x], transposed
-                              // [from][to][y][x]; layer_norm, bound [out]
-  bool transposed;            // conv only
-  Image from, to;             // conv and pools
-  Window window;              // conv and pools
-  float epsilon;              // layer_norm only
-  int groups;                 // layer_norm only
+  Weights weight;    // dense [out][in]; conv [to][from][y][x], transposed [from][to][y][x];
+                     // layer_norm, bound [out]
+  const float *bias; // [out], conv [to]
+  bool transposed;   // conv only
+  Image from, to;    // conv and pools
+  Window window;     // conv and pools
+  float epsilon;     // layer_norm only
+  int groups;        // layer_norm only
   /// residual only: adds what step `other` of the part makes, -1: what the part begins with
   int other;
 };
@@ -67,6 +76,15 @@ inline float element(const float *p, size_t i) {
   float value;
   std::memcpy(&value, reinterpret_cast<const char *>(p) + i * sizeof(float), sizeof(float));
   return value;
+}
+
+/// The bits of a bfloat16 are the upper half of those of the float32 that is equal to it.
+inline float element(const Weights &weights, size_t i) {
+  if (!weights.bfloat16)
+    return element(reinterpret_cast<const float *>(weights.data), i);
+  uint16_t half;
+  std::memcpy(&half, weights.data + i * sizeof(half), sizeof(half));
+  return std::bit_cast<float>(uint32_t{half} << 16);
 }
 
 inline const float *floats(const Tensor &tensor) {

@@ -4,17 +4,31 @@
 #include "score/values.h"
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 
 namespace vael {
 namespace {
 
+/// How the weights of a dense step lie for one of the two kernels.
+struct Packing {
+  bool pairs;
+  size_t rows;
+  Packing(const Step &step, bool in_pairs)
+      : pairs(in_pairs), rows(static_cast<size_t>(in_pairs ? (step.in + 1) / 2 : step.in)) {}
+};
+Packing packed_by_output(const Step &step, bool fast) {
+  return {step, fast || step.weight.bfloat16};
+}
+Packing packed_by_block(const Step &step, bool fast) { return {step, fast}; }
+
 /// Of steps that have weights.
-size_t packed_floats(const Step &step) {
+size_t packed_floats(const Step &step, bool fast) {
   const size_t width = static_cast<size_t>(padded(step.out));
   switch (step.kind) {
   case StepKind::dense:
-    return Arena::rounded(width) + Arena::rounded(width * step.in) +
-           Arena::rounded(static_cast<size_t>(step.out) * step.in);
+    return Arena::rounded(width) + Arena::rounded(width * packed_by_output(step, fast).rows) +
+           Arena::rounded(static_cast<size_t>(step.out) * packed_by_block(step, fast).rows);
   case StepKind::conv: {
     const size_t channels = step.to.channels,
                  columns = static_cast<size_t>(padded(step.to.channels));
@@ -31,24 +45,45 @@ size_t packed_floats(const Step &step) {
   }
 }
 
-void pack_dense(const Step &step, int block, Arena &arena, Layer &layer) {
-  const size_t in = step.in, out = step.out, width = padded(step.out);
+/// The bits of the nearest bfloat16, ties to even; a NaN stays one.
+uint32_t nearest_bfloat16(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  if (std::isnan(value))
+    return bits >> 16 | 0x40;
+  return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+
+/// What lies in row k of output j.
+float packed_weight(const Step &step, const Packing &packing, size_t k, size_t j) {
+  const size_t in = step.in;
+  if (!packing.pairs)
+    return element(step.weight, j * in + k);
+  const auto half = [&](size_t i) {
+    return i < in ? nearest_bfloat16(element(step.weight, j * in + i)) : 0;
+  };
+  return std::bit_cast<float>(half(2 * k) | half(2 * k + 1) << 16);
+}
+
+void pack_dense(const Step &step, int block, bool fast, Arena &arena, Layer &layer) {
+  const size_t out = step.out, width = padded(step.out);
+  const Packing outputs = packed_by_output(step, fast), blocks = packed_by_block(step, fast);
   float *bias = arena.take(width);
-  float *by_output = arena.take(width * in);
-  float *by_block = arena.take(out * in);
+  float *by_output = arena.take(width * outputs.rows);
+  float *by_block = arena.take(out * blocks.rows);
   for (size_t j = 0; j < out; ++j) {
     bias[j] = element(step.bias, j);
-    for (size_t k = 0; k < in; ++k)
-      by_output[k * width + j] = element(step.weight, j * in + k);
+    for (size_t k = 0; k < outputs.rows; ++k)
+      by_output[k * width + j] = packed_weight(step, outputs, k, j);
   }
   float *next = by_block;
   for (size_t first = 0; first < out; first += block)
-    for (size_t k = 0; k < in; ++k)
+    for (size_t k = 0; k < blocks.rows; ++k)
       for (size_t j = first; j < std::min(out, first + block); ++j)
-        *next++ = element(step.weight, j * in + k);
+        *next++ = packed_weight(step, blocks, k, j);
   layer.bias = bias;
   layer.by_output = by_output;
   layer.by_block = by_block;
+  layer.bfloat16 = outputs.pairs;
 }
 
 void pack_conv(const Step &step, int block, Arena &arena, Layer &layer) {
@@ -102,7 +137,7 @@ Layer pack_step(const Step &step, Model &model) {
   layer.epsilon = step.epsilon;
   layer.groups = step.groups;
   if (step.kind == StepKind::dense)
-    pack_dense(step, model.table->block, *model.arena, layer);
+    pack_dense(step, model.table->block, model.fast, *model.arena, layer);
   else if (step.kind == StepKind::conv)
     pack_conv(step, model.table->conv_block, *model.arena, layer);
   else if (step.kind == StepKind::layer_norm || step.kind == StepKind::bound)
@@ -150,7 +185,7 @@ void pack_network(const Network &net, Model &model) {
   const ColumnPacker columns(net.preprocessing, features);
   size_t total = 2 * Arena::rounded(features) + columns.floats();
   for (const Step *step : steps)
-    total += packed_floats(*step);
+    total += packed_floats(*step, model.fast);
   model.arena = std::make_unique<Arena>(total);
 
   float *mean = model.arena->take(features);
@@ -159,7 +194,7 @@ void pack_network(const Network &net, Model &model) {
     mean[j] = element(net.mean, j);
     inverse_scale[j] = 1.0f / element(net.scale, j);
   }
-  const Values values = place_values(net);
+  const Values values = place_values(net, model.fast);
   bool images = false;
   size_t listed = 0;
   model.stencils.reserve(steps.size());

@@ -6,7 +6,7 @@
 
 namespace vael {
 
-/// Fills model.plan and what it points into. model.table must be set.
+/// Fills model.plan and what it points into. model.table and model.fast must be set.
 void pack_network(const Network &net, Model &model);
 
 } // namespace vael

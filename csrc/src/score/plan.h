@@ -61,6 +61,10 @@ struct Stencil {
 ///                                      broadcast. The last block of a dense step holds what is
 ///                                      left and is narrower; block_start() cuts a conv's channels.
 /// For conv, in and out are in these two lines the rows a Tap names and the output channels.
+///
+/// bfloat16: by_output of a dense step, and in fast mode by_block as well, has the weights of two
+/// neighbouring inputs in the place of one float32, that of the first in the lower half; `in` above
+/// is then half as many, rounded up.
 struct Layer {
   StepKind kind;
   int in, out; // features
@@ -70,12 +74,13 @@ struct Layer {
   const float *by_output; // layer_norm: the gain, bound: the bounds, and so their biases:
                           // [padded(out) + 16]
   const float *by_block;
+  bool bfloat16;          // dense: what the weights are
   const Stencil *stencil; // conv and pools
   float epsilon;          // layer_norm
   int groups;             // layer_norm: normalises so many equal pieces, each by itself
   int other_at;           // residual: where the other summand lies
   int in_at, out_at;      // where in the row's memory of Plan::row_floats
-  int scratch_at;         // conv, max_pool, average_pool of one row
+  int scratch_at;         // conv, max_pool, average_pool of one row; dense in fast mode
 };
 
 /// The first channel of block b of n: blocks are as wide as their neighbours, or one wider.

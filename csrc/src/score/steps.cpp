@@ -101,15 +101,27 @@ Image read_target(const Step &step, int channels, const std::string &where) {
   return {channels, static_cast<int>(to[0]), static_cast<int>(to[1])};
 }
 
+/// The dtype of the weights of dense steps and convolutions; everything else is float32.
+const char *weights_dtype(const BundleFile &file) {
+  const json &metadata = file.metadata();
+  if (!metadata.contains("weights"))
+    return "F32";
+  if (metadata["weights"] != "bfloat16")
+    fail("weights: expected \"bfloat16\", got " + metadata["weights"].dump());
+  return "BF16";
+}
+
+Weights weights(const Tensor &tensor) { return {tensor.data, tensor.dtype == "BF16"}; }
+
 void read_dense(const BundleFile &file, const json &json_step, const std::string &where,
                 Step &step) {
   const Tensor &weight =
-      file.tensor(json_step.at("weight").get<std::string>(), "F32", {-1, step.in});
+      file.tensor(json_step.at("weight").get<std::string>(), weights_dtype(file), {-1, step.in});
   const int64_t out = weight.shape[0];
   if (out < 1 || out > widest_layer)
     fail(where + ": a width of " + std::to_string(out));
   step.out = static_cast<int>(out);
-  step.weight = floats(weight);
+  step.weight = weights(weight);
   step.bias = floats(file.tensor(json_step.at("bias").get<std::string>(), "F32", {out}));
 }
 
@@ -118,8 +130,9 @@ void read_conv(const BundleFile &file, const json &json_step, const std::string 
   step.from = read_image(json_step, where, step.in);
   const int64_t channels = step.from.channels;
   const auto name = json_step.at("weight").get<std::string>();
-  const Tensor &weight = step.transposed ? file.tensor(name, "F32", {channels, -1, -1, -1})
-                                         : file.tensor(name, "F32", {-1, channels, -1, -1});
+  const char *dtype = weights_dtype(file);
+  const Tensor &weight = step.transposed ? file.tensor(name, dtype, {channels, -1, -1, -1})
+                                         : file.tensor(name, dtype, {-1, channels, -1, -1});
   const int64_t to = weight.shape[step.transposed ? 1 : 0];
   if (to < 1 || to > widest_layer)
     fail(where + ": " + std::to_string(to) + " output channels");
@@ -138,7 +151,7 @@ void read_conv(const BundleFile &file, const json &json_step, const std::string 
     read_pair(json_step, "output_padding", 0, where, step.window.output_padding);
   step.to = read_target(step, static_cast<int>(to), where);
   step.out = step.to.channels * step.to.pixels();
-  step.weight = floats(weight);
+  step.weight = weights(weight);
   step.bias = floats(file.tensor(json_step.at("bias").get<std::string>(), "F32", {to}));
 }
 
@@ -157,7 +170,7 @@ void read_pool(const json &json_step, const std::string &where, Step &step) {
 void read_layer_norm(const BundleFile &file, const json &json_step, const std::string &where,
                      Step &step) {
   step.out = step.in;
-  step.weight = floats(file.tensor(json_step.at("weight").get<std::string>(), "F32", {step.in}));
+  step.weight = weights(file.tensor(json_step.at("weight").get<std::string>(), "F32", {step.in}));
   step.bias = floats(file.tensor(json_step.at("bias").get<std::string>(), "F32", {step.in}));
   step.epsilon = read_float(json_step, "epsilon", 0, where);
   if (!(step.epsilon > 0))
@@ -183,7 +196,7 @@ void read_residual(const json &json_step, const std::string &where, const std::v
 void read_bound(const BundleFile &file, const json &json_step, const std::string &where,
                 Step &step) {
   step.out = step.in;
-  step.weight = floats(file.tensor(json_step.at("weight").get<std::string>(), "F32", {step.in}));
+  step.weight = weights(file.tensor(json_step.at("weight").get<std::string>(), "F32", {step.in}));
   step.bias = floats(file.tensor(json_step.at("bias").get<std::string>(), "F32", {step.in}));
   for (int j = 0; j < step.in; ++j) {
     const float bound = element(step.weight, j), center = element(step.bias, j);

@@ -55,7 +55,7 @@ bool Values::is_image_step(const Step &step) {
          step.kind == StepKind::average_pool;
 }
 
-Values place_values(const Network &net) {
+Values place_values(const Network &net, bool fast) {
   std::vector<const Step *> steps;
   for (const auto *part : {&net.encoder, &net.decoder})
     for (const Step &step : *part)
@@ -93,7 +93,9 @@ Values place_values(const Network &net) {
     values.by_pixel.push_back(reads_by_pixel(step) && from_image && !flat[i + 1]);
     values.at.push_back(lease(leases, floats, now, std::max(now, last_use[i + 1])));
     const bool reorders = reads_by_pixel(step) && !values.by_pixel[i + 1];
-    values.scratch_at.push_back(reorders ? lease(leases, floats, now, now) : 0);
+    const bool narrows = fast && step.kind == StepKind::dense;
+    const int64_t scratch = narrows ? leased_floats((step.in + 1) / 2) : floats;
+    values.scratch_at.push_back(reorders || narrows ? lease(leases, scratch, now, now) : 0);
   }
   int64_t row_floats = 0;
   for (const Lease &l : leases)

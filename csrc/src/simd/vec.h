@@ -11,11 +11,17 @@
 //     sum_lanes(), whose order is that of halves: together with a tree of vectors before it, 16
 //     partial sums are added in one order, however many lanes hold them
 //
+// VAEL_ISA_AVX512_BF16 is the unit of fast mode: the AVX-512 one with bfloat16_dot.h, which alone
+// gives other bits.
+//
 // These units include C headers and intrinsics only. A template of the standard library compiled
 // here could be the copy that the linker keeps, and would then crash older machines.
 #pragma once
 
-#if defined(VAEL_ISA_AVX512)
+#if defined(VAEL_ISA_AVX512_BF16) // has VAEL_ISA_AVX512 defined as well
+#define VAEL_ISA avx512_bf16
+#include "simd/vec_avx512.h"
+#elif defined(VAEL_ISA_AVX512)
 #define VAEL_ISA avx512
 #include "simd/vec_avx512.h"
 #elif defined(VAEL_ISA_AVX2)

@@ -4,7 +4,7 @@
 #include <immintrin.h>
 #include <stdint.h>
 
-namespace vael::avx512 {
+namespace vael::VAEL_ISA {
 
 struct Vec {
   static constexpr int lanes = 16;
@@ -178,4 +178,4 @@ inline void transpose(Vec *r) {
   }
 }
 
-} // namespace vael::avx512
+} // namespace vael::VAEL_ISA

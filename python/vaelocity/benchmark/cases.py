@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import vaelocity
+from vaelocity.benchmark import rounding
 from vaelocity.benchmark.machine import Peak
 from vaelocity.benchmark.race import OURS, PEERS, Entry, checked, floor_of, peer_entries, race
 from vaelocity.benchmark.timing import Contender, interleave, median
@@ -45,7 +46,8 @@ def batch(
     isas: Sequence[str] = (),
     peers: Sequence[str] = PEERS,
 ) -> dict[str, Any]:
-    """Rows [n, d] in row-major order: the scorer, on other instruction sets if named, all peers."""
+    """Rows [n, d] in row-major order: the scorer, on other instruction sets if named, with
+    bfloat16, all peers."""
     n, out = len(rows), np.empty(len(rows), np.float32)
     reference = network.reference(rows)
     scorer = _scorer(network)
@@ -56,6 +58,7 @@ def batch(
         if isa != scorer.isa:
             slower = partial(_scorer(network, isa).score, rows, out)
             entries.append(check(Entry(f"{OURS} {isa}", "score(rows, out)", slower)))
+    entries += rounding.entries(network, rows)
     entries += peer_entries(network, rows, reference, peers)
     found = race(
         entries, n, network.flop, peak, *_rounds(n, quick), row_bytes=_row_bytes(network, peak)

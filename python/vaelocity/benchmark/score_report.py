@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vaelocity.benchmark import pages
+from vaelocity.benchmark import pages, rounding
 
 SCHEMA = 1
 
@@ -38,6 +38,8 @@ def markdown(results: Mapping[str, Any]) -> str:
         lines += ["", "## Requirements", "", *pages.requirements(results["requirements"])]
     for case in results["cases"]:
         lines += ["", f"## {case['title']}", "", *_case(case)]
+    if "rounding" in results:
+        lines += ["", "## What bfloat16 costs", "", *_rounding(results["rounding"])]
     if "latency" in results:
         lines += ["", "## One row through the C ABI", "", *_latency(results["latency"])]
     for name, found in results.get("latencies", {}).items():
@@ -45,6 +47,12 @@ def markdown(results: Mapping[str, Any]) -> str:
     if "installed_bytes" in results:
         lines += ["", "## Once", "", *_once(results)]
     return "\n".join(lines) + "\n"
+
+
+def _rounding(found: Mapping[str, Any]) -> list[str]:
+    if "why" in found:
+        return [f"Not measured: {found['why']}."]
+    return [f"{found['rows']}.", "", *rounding.table(found["costs"])]
 
 
 _PERCENTILES = ("p50", "p99", "p99.9", "p99.99", "max")

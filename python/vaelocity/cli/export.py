@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+import vaelocity
 from vaelocity.bundle import write_atomically
 from vaelocity.cli import console, options
 from vaelocity.cli.console import CommandError
 from vaelocity.cli.export_cubin import Precision, Rows, write_cubin
 from vaelocity.cli.export_onnx import write_onnx, write_qonnx, write_repository
+from vaelocity.narrowing import narrow
 
 _GPU = "With --cubin"
 _FPGA = "With --qonnx"
@@ -42,6 +44,12 @@ def export(
     qonnx: Annotated[
         Path | None,
         typer.Option("--qonnx", metavar="FILE.onnx", help="A quantised ONNX graph for hls4ml."),
+    ] = None,
+    bfloat16: Annotated[
+        Path | None,
+        typer.Option(
+            "--bfloat16", metavar="MODEL.vael", help="A model file with bfloat16 weights."
+        ),
     ] = None,
     threshold: Annotated[
         str | None,
@@ -101,12 +109,15 @@ def export(
 
     With --qonnx: the dense network that the score needs, with a Quant node behind every value;
     standardised features [1, d] to reconstruction or latent. The score is computed outside.
+
+    With --bfloat16: a model file whose weights are rounded to bfloat16, for networks that do not
+    fit into the cache. It is another model: find thresholds of its own.
     """
-    forms = (header, cubin, onnx, triton_repository, qonnx)
+    forms = (header, cubin, onnx, triton_repository, qonnx, bfloat16)
     if sum(form is not None for form in forms) != 1:
         raise CommandError(
-            "export: expected --header FILE.hpp, --cubin ARCH, --onnx FILE.onnx, --qonnx FILE.onnx "
-            "or --triton-repository FOLDER, one of them"
+            "export: expected --header FILE.hpp, --cubin ARCH, --onnx FILE.onnx, "
+            "--qonnx FILE.onnx, --triton-repository FOLDER or --bfloat16 MODEL.vael, one of them"
         )
     if threshold is not None and onnx is None and triton_repository is None:
         raise CommandError("--threshold: only with --onnx or --triton-repository")
@@ -120,6 +131,9 @@ def export(
         raise CommandError(f"--{next(iter(given)).replace('_', '-')}: only with --qonnx")
     if qonnx is not None:
         write_qonnx(bundle, qonnx, kind, given)
+        return
+    if bfloat16 is not None:
+        _write_narrow(bundle, bfloat16)
         return
     if onnx is not None:
         write_onnx(bundle, onnx, kind, threshold)
@@ -141,3 +155,20 @@ def export(
         soft_wrap=True,
         highlight=False,
     )
+
+
+def _write_narrow(bundle: Path, output: Path) -> None:
+    """The model file with bfloat16 weights; thresholds that it cannot have are told."""
+    options.check_output(output)
+    try:
+        narrow(bundle, output)
+    except ValueError as error:
+        raise CommandError(f"{bundle}: {error}") from error
+    before, after = bundle.stat().st_size, output.stat().st_size
+    console.out().print(f"wrote {output}: {after:,} bytes instead of {before:,}", soft_wrap=True)
+    left_out = len(vaelocity.load(bundle, verify=False).metadata.get("thresholds", []))
+    if left_out:
+        console.warn(
+            f"{left_out} threshold{'s' * (left_out > 1)} of the other model left out: "
+            "vaelocity threshold finds new ones"
+        )

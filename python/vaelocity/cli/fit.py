@@ -29,6 +29,13 @@ class ModelName(StrEnum):
     sparse = "sparse"
 
 
+class Weights(StrEnum):
+    """What the weights of a model file may be."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
 _MODEL, _TRAINING, _ROWS = "Model", "Training", "Rows and columns"
 
 
@@ -95,6 +102,14 @@ def fit(
             help="reconstruction; a VAE also kl mu2 rz elbo. Default: the model's own.",
         ),
     ] = None,
+    weights: Annotated[
+        Weights,
+        typer.Option(
+            "--weights",
+            rich_help_panel=_MODEL,
+            help="Rounded to bfloat16 they take half the memory; sums stay float32.",
+        ),
+    ] = Weights.float32,
     epochs: Annotated[
         int,
         typer.Option(
@@ -227,6 +242,7 @@ def fit(
         fpr=fpr,
         preprocess=prepared,
         bounds=column_options.bounds(bound),
+        weights=weights.value,
     )
     trained = train(plan, rows.normal, output)
     if trained.threshold is None and fpr is None:

@@ -75,7 +75,10 @@ def _overview(path: Path, scorer: vaelocity.Scorer, file: TensorFile) -> list[tu
     return [
         ("file", f"{path} ({path.stat().st_size:,} bytes, format {metadata['format']})"),
         ("model", f"{metadata['module']['class']}, {network_name(metadata, file)}"),
-        ("parameters", f"{parameter_count(metadata, file):,}"),
+        (
+            "parameters",
+            f"{parameter_count(metadata, file):,}, weights {metadata.get('weights', 'float32')}",
+        ),
         ("features", f"{scorer.n_features}: {shorten(scorer.feature_names)}"),
         ("latent", f"{latent['size']} dimensions, {latent['kind']}"),
         ("score", f"{scorer.kind}; kinds: {', '.join(scorer.kinds)}"),

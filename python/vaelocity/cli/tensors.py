@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-_TYPES = {"F32": "<f4", "U8": "u1"}
+from vaelocity.bfloat16 import from_bits
+
+_TYPES = {"F32": "<f4", "U8": "u1", "BF16": "<u2"}
 
 
 class TensorFile:
@@ -36,10 +38,11 @@ class TensorFile:
         return self._begin + begin, self._begin + end
 
     def read(self, name: str) -> npt.NDArray[Any]:
-        """One tensor as an array of its own."""
+        """One tensor as an array of its own; of bfloat16 the float32 of the same values."""
         begin, end = self.span(name)
         with self.path.open("rb") as handle:
             handle.seek(begin)
             data = handle.read(end - begin)
         entry = self._entries[name]
-        return np.frombuffer(data, _TYPES[entry["dtype"]]).reshape(entry["shape"])
+        array = np.frombuffer(data, _TYPES[entry["dtype"]]).reshape(entry["shape"])
+        return from_bits(array) if entry["dtype"] == "BF16" else array

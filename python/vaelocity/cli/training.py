@@ -33,6 +33,7 @@ class Plan:
 
     fpr: 0 for no threshold; None for one at 1 %, if there are enough held-out rows for it.
     preprocess: arguments of `Model.preprocess`. bounds: of `DenseModel.bound`.
+    weights: see `Model.save`.
     """
 
     model: str
@@ -53,6 +54,7 @@ class Plan:
     fpr: float | None
     preprocess: Mapping[str, Any] = field(default_factory=dict)
     bounds: Mapping[str | int, float] = field(default_factory=dict)
+    weights: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ def train_parts(plan: Plan, parts: Parts, output: Path) -> tuple[DenseModel, Tra
     fpr = plan.fpr
     if fpr is None:
         fpr = DEFAULT_FPR if _enough(DEFAULT_FPR, len(parts.threshold)) else 0.0
-    threshold = freeze(model, output, plan.kind, parts.threshold, fpr)
+    threshold = freeze(model, output, plan.kind, parts.threshold, fpr, plan.weights)
     scorer = vaelocity.load(output, kind=plan.kind)
     return model, Trained(output, parts, model.history, seconds, threshold, scorer)
 
@@ -207,7 +209,12 @@ def _fit(model: DenseModel, plan: Plan, parts: Parts) -> None:
 
 
 def freeze(
-    model: DenseModel, output: Path, kind: str | None, held: events.Table, fpr: float
+    model: DenseModel,
+    output: Path,
+    kind: str | None,
+    held: events.Table,
+    fpr: float,
+    weights: str = "float32",
 ) -> Threshold | None:
     """Save `model` with the threshold at `fpr` (0: none) and the histogram of the scores of `held`.
 
@@ -215,14 +222,15 @@ def freeze(
     it is written twice, first without, then with the threshold.
     """
     if len(held) == 0:
-        model.save(output, kind=kind)
+        model.save(output, kind=kind, weights=weights)
         return None
     draft = output.with_name(f".{output.name}.{os.getpid()}.draft")
     try:
-        model.save(draft, kind=kind)
+        model.save(draft, kind=kind, weights=weights)
         scorer = vaelocity.load(draft)
     finally:
         draft.unlink(missing_ok=True)
     thresholds = [scorer.threshold_for(held.rows, fpr=fpr)] if fpr else []
-    model.save(output, kind=kind, thresholds=thresholds, histograms=[scorer.histogram(held.rows)])
+    histograms = [scorer.histogram(held.rows)]
+    model.save(output, kind=kind, thresholds=thresholds, histograms=histograms, weights=weights)
     return thresholds[0] if thresholds else None

@@ -1,4 +1,4 @@
-"""A plan's float32 weights in the type the tensor units take. NumPy only: bfloat16 as its bits."""
+"""A plan's float32 weights as three bfloat16, which the tensor units take. NumPy only."""
 
 from __future__ import annotations
 
@@ -8,12 +8,6 @@ import numpy.typing as npt
 from vaelocity.cuda.plan import Floats
 
 Bits = npt.NDArray[np.uint16]
-
-
-def bfloat16(values: Floats) -> Bits:
-    """The nearest bfloat16 (ties to even) of finite float32 values, as bits."""
-    bits = values.view(np.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
 
 
 def split(values: Floats) -> Bits:

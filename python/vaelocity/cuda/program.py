@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy.typing as npt
 
+from vaelocity.bfloat16 import to_bits
 from vaelocity.cuda.config import Config, Launch, choose
-from vaelocity.cuda.pieces import bfloat16, split
+from vaelocity.cuda.pieces import split
 from vaelocity.cuda.plan import Network, Plan, plan
 
 
@@ -45,7 +46,7 @@ class Program:
         """The packed weights: float32, or uint16 that holds the bits of bfloat16."""
         if self.precision == "tf32":
             return self.plan.weights
-        return (bfloat16 if self.precision == "bf16" else split)(self.plan.weights)
+        return (to_bits if self.precision == "bf16" else split)(self.plan.weights)
 
     @property
     def weight_type(self) -> str:

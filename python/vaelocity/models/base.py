@@ -354,6 +354,7 @@ class Model(nn.Module):
         thresholds: Sequence[Threshold] | None = None,
         conformance: Rows | None = None,
         histograms: Sequence[ScoreHistogram] | None = None,
+        weights: str = "float32",
     ) -> None:
         """Write the model to a .vael file, for `models.load`.
 
@@ -370,6 +371,8 @@ class Model(nn.Module):
                 the training rows. Rows at the edges (a NaN, huge, tiny) are added.
             histograms: of held-out scores, at most one a kind, from `Scorer.histogram`; None keeps
                 those of the file it was loaded from.
+            weights: "bfloat16" rounds the weights of a frozen model: half the bytes and float32
+                arithmetic, `vaelocity.narrowing`. Thresholds and histograms must be of such a file.
 
         Raises:
             ValueError: an unknown kind, an argument that the model has no use for, two thresholds
@@ -381,8 +384,10 @@ class Model(nn.Module):
         from vaelocity.models.freeze import freeze
         from vaelocity.models.latent import LatentModel
         from vaelocity.models.store import store
+        from vaelocity.narrowing import check_weights
 
         self._check_fitted()
+        check_weights(weights)
         if not is_first():
             return
         chosen = self.thresholds if thresholds is None else thresholds
@@ -391,6 +396,8 @@ class Model(nn.Module):
             for name, value in (("kind", kind), ("conformance", conformance)):
                 if value is not None:
                     raise ValueError(f"{name}: a {type(self).__name__} has no frozen scorer")
+            if weights != "float32":
+                raise ValueError(f"weights: a {type(self).__name__} has no frozen scorer")
             store(self, path, chosen, counted)
             return
         kind = self._checked_kind(kind)
@@ -402,7 +409,7 @@ class Model(nn.Module):
         rows = None
         if conformance is not None:
             rows = as_rows(conformance, self.n_features, "conformance").cpu().numpy()
-        freeze(self, path, kind, chosen, rows, counted)
+        freeze(self, path, kind, chosen, rows, counted, weights)
 
     # ---- Helpers
 

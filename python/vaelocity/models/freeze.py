@@ -18,6 +18,7 @@ from vaelocity.models.file_parts import Tensors, put_module, put_parts, put_stat
 from vaelocity.models.latent import LatentModel
 from vaelocity.models.layers import LEAKY_RELU_SLOPE, Network
 from vaelocity.models.steps import steps_of
+from vaelocity.narrowing import narrowed
 from vaelocity.preprocess import prepared, scorable
 from vaelocity.threshold import Threshold
 
@@ -35,17 +36,20 @@ def freeze(
     thresholds: Sequence[Threshold],
     conformance: Floats | None,
     histograms: Sequence[ScoreHistogram] = (),
+    weights: str = "float32",
 ) -> None:
     """Write `model` to `path`; see `Model.save`.
 
     The scores promised in the file are those of the C++ scorer: they come out bit for bit on every
-    machine, which torch's do not. Before, they are compared with torch's.
+    machine, which torch's do not. Before, they are compared with torch's; before the weights are
+    rounded, where they are.
     """
     metadata, tensors = describe(model, kind, thresholds)
     data_rows = _examples(model) if conformance is None else conformance
     rows = np.concatenate(
         [data_rows, edge_rows(tensors["preprocess.0.mean"], tensors["preprocess.0.scale"])]
     )
+    kept, metadata["thresholds"] = metadata["thresholds"], []  # of the file as it will be
     draft = bundle_bytes(metadata, tensors)
     tensors["conformance.rows"] = rows
     kinds = model.frozen_kinds()
@@ -61,6 +65,9 @@ def freeze(
         "flags": {each: f"conformance.flags.{each}" for each in kinds},
         "data_rows": len(data_rows),
     }
+    if weights != "float32":
+        metadata, tensors = narrowed(metadata, tensors)
+    metadata["thresholds"] = kept
     put_parts(model, metadata, tensors, histograms, kinds)
     write_atomically(path, bundle_bytes(metadata, tensors))
 

@@ -118,6 +118,69 @@ static inline __m256i vael_emulated_to_float16(simde__m512 a) {
                           _mm256_cvtps_ph(x.m256[0], _MM_FROUND_TO_NEAREST_INT));
 }
 
+// AVX512_BF16, from the pseudo-code and the text of VDPBF16PS and VCVTNE2PS2BF16 in Intel's
+// Architectures Software Developer's Manual.
+
+static inline float vael_emulated_flush(float x) {
+  return __builtin_fabsf(x) < 0x1p-126f ? __builtin_copysignf(0.0f, x) : x;
+}
+
+static inline float vael_emulated_from_bfloat16(unsigned short half) {
+  const unsigned bits = static_cast<unsigned>(half) << 16;
+  float x;
+  __builtin_memcpy(&x, &bits, sizeof(x));
+  return vael_emulated_flush(x);
+}
+
+static inline unsigned short vael_emulated_to_bfloat16(float x) {
+  x = vael_emulated_flush(x);
+  unsigned bits;
+  __builtin_memcpy(&bits, &x, sizeof(bits));
+  if (x != x)
+    return static_cast<unsigned short>(bits >> 16 | 0x40u);
+  return static_cast<unsigned short>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
+static inline simde__m512 vael_emulated_dpbf16(simde__m512 sum, simde__m512i a, simde__m512i b) {
+  simde__m512_private r = simde__m512_to_private(sum);
+  const simde__m512i_private x = simde__m512i_to_private(a), y = simde__m512i_to_private(b);
+  for (int i = 0; i < 16; ++i)
+    for (int half = 1; half >= 0; --half) {
+      const float product_of[2] = {vael_emulated_from_bfloat16(x.u16[2 * i + half]),
+                                   vael_emulated_from_bfloat16(y.u16[2 * i + half])};
+      r.f32[i] = vael_emulated_flush(
+          __builtin_fmaf(product_of[0], product_of[1], vael_emulated_flush(r.f32[i])));
+    }
+  return simde__m512_from_private(r);
+}
+
+/// The halves of `low`, then those of `high`.
+static inline simde__m512i vael_emulated_cvtne2ps(simde__m512 high, simde__m512 low) {
+  const simde__m512_private x = simde__m512_to_private(low), y = simde__m512_to_private(high);
+  simde__m512i_private r;
+  for (int i = 0; i < 16; ++i) {
+    r.u16[i] = vael_emulated_to_bfloat16(x.f32[i]);
+    r.u16[16 + i] = vael_emulated_to_bfloat16(y.f32[i]);
+  }
+  return simde__m512i_from_private(r);
+}
+
+static inline simde__m512i vael_emulated_permute16(simde__m512i order, simde__m512i a) {
+  const simde__m512i_private o = simde__m512i_to_private(order), x = simde__m512i_to_private(a);
+  simde__m512i_private r;
+  for (int i = 0; i < 32; ++i)
+    r.u16[i] = x.u16[o.u16[i] & 31];
+  return simde__m512i_from_private(r);
+}
+
+#undef __m512bh
+#define __m512bh simde__m512i
+#undef _mm512_dpbf16_ps
+#define _mm512_dpbf16_ps(sum, a, b) vael_emulated_dpbf16(sum, a, b)
+#undef _mm512_cvtne2ps_pbh
+#define _mm512_cvtne2ps_pbh(high, low) vael_emulated_cvtne2ps(high, low)
+#undef _mm512_permutexvar_epi16
+#define _mm512_permutexvar_epi16(order, a) vael_emulated_permute16(order, a)
 #undef _mm512_fmadd_ps
 #define _mm512_fmadd_ps(a, b, c) vael_emulated_fmadd(a, b, c)
 #undef _mm512_maskz_loadu_ps

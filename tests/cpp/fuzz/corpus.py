@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from vaelocity import _core
-from vaelocity.bundle import bundle_bytes
+from vaelocity.bundle import bundle_bytes, parse_bundle
+from vaelocity.narrowing import narrowed
 from vaelocity.threshold import Threshold
 
 NETWORKS = [
@@ -143,6 +144,9 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for i, network in enumerate(NETWORKS):
         (folder / f"model{i}.vael").write_bytes(model(*network))
+    (folder / "bfloat16.vael").write_bytes(
+        bundle_bytes(*narrowed(*parse_bundle(model(*NETWORKS[0]))))
+    )
     (folder / "images.vael").write_bytes(images())
     for i, data in enumerate(physics()):
         (folder / f"physics{i}.vael").write_bytes(data)

@@ -16,7 +16,7 @@
 namespace {
 
 void load_and_score(const uint8_t *bytes, size_t size) {
-  constexpr vael_load_options options{sizeof(options), VAEL_ABI_VERSION, 1, nullptr, nullptr};
+  constexpr vael_load_options options{sizeof(options), VAEL_ABI_VERSION, 1, nullptr, nullptr, 0};
   char why[128] = "";
   vael_model *model = nullptr;
   const vael_status status = vael_load_memory(bytes, size, &options, &model, why, sizeof(why));

@@ -14,10 +14,18 @@
 //
 // Two chains and not one, because a fma takes four cycles and a narrow layer has too few outputs to
 // fill them; not more, because each chain costs the tile of the many-row kernel an accumulator.
+//
+// bfloat16 weights are widened where they are read, by few rows, or when they are packed, for many:
+// the bits are those of float32 weights of the same values. Many rows read a weight once for all of
+// them and are bound by their products; widened in the loop they took 1.2 times as long on Zen 3.
+// In fast mode (fast.h) a product is the dot product of two neighbouring inputs, and k in the lines
+// above counts pairs of them.
 #pragma once
 
 #include "score/kernels/activation.h"
+#include "score/kernels/weights.h"
 #include "score/plan.h"
+#include "simd/repeat.h"
 
 namespace vael::VAEL_ISA {
 
@@ -36,8 +44,8 @@ constexpr int block_outputs = 6;
 constexpr int block_outputs = 3;
 #endif
 
-/// J outputs for one group of rows. in: [width][stride], weights: [width][J], out: [J][stride].
-template <int J>
+/// J outputs for one group of rows. in: [width][stride], weights: W's rows of J, out: [J][stride].
+template <class W, int J>
 inline void dense_block(const float *in, float *out, ptrdiff_t stride, int width,
                         const float *weights, const float *bias, bool relu) {
   Vec even[J][group_vectors], odd[J][group_vectors];
@@ -49,7 +57,8 @@ inline void dense_block(const float *in, float *out, ptrdiff_t stride, int width
       even[j][v] = set(bias[j]);
       odd[j][v] = zero();
     }
-  const auto step = [&](int k, Vec(&sum)[J][group_vectors]) {
+  const auto step = [&]<bool second>(Second<second>, int k,
+                                     Vec(&sum)[J][group_vectors]) VAEL_INLINE {
     Vec x[group_vectors];
 
 #pragma GCC unroll 16
@@ -58,19 +67,19 @@ inline void dense_block(const float *in, float *out, ptrdiff_t stride, int width
 
 #pragma GCC unroll 16
     for (int j = 0; j < J; ++j) {
-      const Vec w = set(weights[k * J + j]);
+      const Vec w = W::template widened<second>(set(weights[W::row(k) * J + j]));
 
 #pragma GCC unroll 16
       for (int v = 0; v < group_vectors; ++v)
-        sum[j][v] = fma(x[v], w, sum[j][v]);
+        sum[j][v] = W::add_product(x[v], w, sum[j][v]);
     }
   };
   // The test inside keeps the accumulators in registers; a tail after the loop spills all of
   // them.
   for (int k = 0; k < width; k += 2) {
-    step(k, even);
+    step(Second<false>{}, k, even);
     if (k + 1 < width)
-      step(k + 1, odd);
+      step(Second<true>{}, k + 1, odd);
   }
 
 #pragma GCC unroll 16
@@ -81,34 +90,37 @@ inline void dense_block(const float *in, float *out, ptrdiff_t stride, int width
 }
 
 /// dense_block for a number of outputs known only at run time, 1 .. J.
-template <int J>
+template <class W, int J>
 inline void dense_block_of(int outputs, const float *in, float *out, ptrdiff_t stride, int width,
                            const float *weights, const float *bias, bool relu) {
   if constexpr (J > 1)
     if (outputs < J)
-      return dense_block_of<J - 1>(outputs, in, out, stride, width, weights, bias, relu);
-  dense_block<J>(in, out, stride, width, weights, bias, relu);
+      return dense_block_of<W, J - 1>(outputs, in, out, stride, width, weights, bias, relu);
+  dense_block<W, J>(in, out, stride, width, weights, bias, relu);
 }
 
-/// A tile of rows. in: [layer.in][tile], out: [layer.out][tile]; rows: a multiple of group_rows.
-inline void dense_tile(const Layer &layer, const float *in, float *out, int tile, int rows) {
+/// A tile of rows. in: [width][tile], out: [layer.out][tile]; rows: a multiple of group_rows.
+template <class W>
+inline void dense_tile_with(const Layer &layer, const float *in, int width, float *out, int tile,
+                            int rows) {
   const float *weights = layer.by_block;
   const bool relu = layer.activation == Activation::relu;
   for (int j = 0; j < layer.out; j += block_outputs) {
     const int outputs = layer.out - j < block_outputs ? layer.out - j : block_outputs;
     for (int r = 0; r < rows; r += group_rows)
-      dense_block_of<block_outputs>(outputs, in + r, out + j * tile + r, tile, layer.in, weights,
-                                    layer.bias + j, relu);
+      dense_block_of<W, block_outputs>(outputs, in + r, out + j * tile + r, tile, width, weights,
+                                       layer.bias + j, relu);
     for (int o = 0; o < outputs; ++o)
       activate(layer, out + (j + o) * tile, rows);
-    weights += layer.in * outputs;
+    weights += W::rows(width) * outputs;
   }
 }
 
 // ---- Outputs in the vector
 
-/// R rows, V vectors of outputs. in: [R][in_stride], weights: [width][out_stride], out: [R][...].
-template <int R, int V>
+/// R rows, V vectors of outputs. in: [R][in_stride], weights: W's rows of weight_stride,
+/// out: [R][out_stride].
+template <class W, int R, int V>
 inline void dense_outputs(const float *in, ptrdiff_t in_stride, float *out, ptrdiff_t out_stride,
                           int width, const float *weights, ptrdiff_t weight_stride,
                           const float *bias, bool relu) {
@@ -121,12 +133,13 @@ inline void dense_outputs(const float *in, ptrdiff_t in_stride, float *out, ptrd
       even[r][v] = load(bias + v * Vec::lanes);
       odd[r][v] = zero();
     }
-  const auto step = [&](int k, Vec(&sum)[R][V]) {
+  const auto step = [&]<bool second>(Second<second>, int k, Vec(&sum)[R][V]) VAEL_INLINE {
     Vec w[V];
 
 #pragma GCC unroll 16
     for (int v = 0; v < V; ++v)
-      w[v] = load(weights + k * weight_stride + v * Vec::lanes);
+      w[v] =
+          W::template widened<second>(load(weights + W::row(k) * weight_stride + v * Vec::lanes));
 
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
@@ -134,15 +147,15 @@ inline void dense_outputs(const float *in, ptrdiff_t in_stride, float *out, ptrd
 
 #pragma GCC unroll 16
       for (int v = 0; v < V; ++v)
-        sum[r][v] = fma(x, w[v], sum[r][v]);
+        sum[r][v] = W::add_product(x, w[v], sum[r][v]);
     }
   };
   // The test inside keeps the accumulators in registers; a tail after the loop spills all of
   // them.
   for (int k = 0; k < width; k += 2) {
-    step(k, even);
+    step(Second<false>{}, k, even);
     if (k + 1 < width)
-      step(k + 1, odd);
+      step(Second<true>{}, k + 1, odd);
   }
 
 #pragma GCC unroll 16
@@ -153,29 +166,50 @@ inline void dense_outputs(const float *in, ptrdiff_t in_stride, float *out, ptrd
 }
 
 /// The widest vectors first, then halves of them: `outputs` is a multiple of row_padding.
-template <int R, int V>
-inline void dense_few_from(int j, int outputs, const Layer &layer, const float *in, float *out,
-                           ptrdiff_t stride) {
-  constexpr int width = V * Vec::lanes;
-  for (; j + width <= outputs; j += width)
-    dense_outputs<R, V>(in, stride, out + j, stride, layer.in, layer.by_output + j, outputs,
-                        layer.bias + j, layer.activation == Activation::relu);
+template <class W, int R, int V>
+inline void dense_few_from(int j, int outputs, const Layer &layer, const float *in, int width,
+                           float *out, ptrdiff_t stride) {
+  constexpr int at_once = V * Vec::lanes;
+  for (; j + at_once <= outputs; j += at_once)
+    dense_outputs<W, R, V>(in, stride, out + j, stride, width, layer.by_output + j, outputs,
+                           layer.bias + j, layer.activation == Activation::relu);
   if constexpr (V > 1)
-    dense_few_from<R, V / 2>(j, outputs, layer, in, out, stride);
+    dense_few_from<W, R, V / 2>(j, outputs, layer, in, width, out, stride);
 }
 
 /// R rows, 1, 2 or 4. in and out: [R][stride]; out is written up to padded(layer.out).
-template <int R>
-inline void dense_few(const Layer &layer, const float *in, float *out, ptrdiff_t stride) {
+template <class W, int R>
+inline void dense_few_with(const Layer &layer, const float *in, int width, float *out,
+                           ptrdiff_t stride) {
 #if defined(VAEL_ISA_AVX512) || defined(VAEL_ISA_NEON)
   constexpr int vectors = R == 4 ? 2 : 4; // at most 16 accumulators
 #else
   constexpr int vectors = 4 / R; // at most 8 accumulators
 #endif
   const int outputs = padded(layer.out);
-  dense_few_from<R, vectors>(0, outputs, layer, in, out, stride);
+  dense_few_from<W, R, vectors>(0, outputs, layer, in, width, out, stride);
   for (int r = 0; r < R; ++r)
     activate(layer, out + r * stride, outputs);
 }
+
+// ---- A layer with the weights it has
+
+#if !defined(VAEL_ISA_AVX512_BF16)
+
+/// A tile of rows. in: [layer.in][tile]. The scratch memory is for fast.h's.
+inline void dense_tile(const Layer &layer, const float *in, float *out, float *, int tile,
+                       int rows) {
+  dense_tile_with<Float32>(layer, in, layer.in, out, tile, rows);
+}
+
+/// R rows. in: [R][stride].
+template <int R>
+inline void dense_few(const Layer &layer, const float *in, float *out, float *, ptrdiff_t stride) {
+  if (layer.bfloat16)
+    return dense_few_with<Bfloat16, R>(layer, in, layer.in, out, stride);
+  dense_few_with<Float32, R>(layer, in, layer.in, out, stride);
+}
+
+#endif
 
 } // namespace vael::VAEL_ISA

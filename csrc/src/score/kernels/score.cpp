@@ -7,6 +7,9 @@
 #include "score/kernels/bound.h"
 #include "score/kernels/conv.h"
 #include "score/kernels/dense.h"
+#if defined(VAEL_ISA_AVX512_BF16)
+#include "score/kernels/fast.h"
+#endif
 #include "score/kernels/input.h"
 #include "score/kernels/loss.h"
 #include "score/kernels/norm.h"
@@ -119,7 +122,8 @@ void step_tile(const Layer &layer, float *memory, int tile, int rows) {
   float *out = memory + static_cast<ptrdiff_t>(layer.out_at) * tile;
   switch (layer.kind) {
   case StepKind::dense:
-    return dense_tile(layer, in, out, tile, rows);
+    return dense_tile(layer, in, out, memory + static_cast<ptrdiff_t>(layer.scratch_at) * tile,
+                      tile, rows);
   case StepKind::conv:
     return conv_tile(layer, in, out, tile, rows);
   case StepKind::max_pool:
@@ -202,7 +206,8 @@ constexpr int few_rows = group_rows * 2 / 3;
 /// weights are read once for all.
 template <int R> void step_few(const Layer &layer, float *memory, ptrdiff_t stride) {
   if (layer.kind == StepKind::dense)
-    return dense_few<R>(layer, memory + layer.in_at, memory + layer.out_at, stride);
+    return dense_few<R>(layer, memory + layer.in_at, memory + layer.out_at,
+                        memory + layer.scratch_at, stride);
   for (int r = 0; r < R; ++r, memory += stride) {
     const float *in = memory + layer.in_at;
     float *out = memory + layer.out_at;
