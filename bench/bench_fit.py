@@ -81,14 +81,14 @@ def _options() -> argparse.Namespace:
 
 
 def _case(rows: np.ndarray, kind: str, batch: int, quick: bool) -> dict[str, Any]:
-    from fit_contenders import CONTENDERS, EPOCHS, FLOOR
+    from fit_contenders import CONTENDERS, EPOCHS, MEASURES
 
     sys.stderr.write(f"{time.process_time():6.1f} s CPU  {kind}, batch {batch:,}\n")
     entries, ours = [], float("nan")
     for name, build in CONTENDERS.items():
         if quick and "compile" in name:
             continue
-        alone = "no implementation" if name == FLOOR else None
+        alone = "no implementation" if name in MEASURES else None
         entry = Entry(name, f"{EPOCHS} epochs", None, information=alone)
         try:
             fit, error = build(rows, kind, batch)

@@ -27,7 +27,7 @@ import vaelocity
 from vaelocity.benchmark import cases, latency, machine, score_report
 from vaelocity.benchmark.cases import LONG
 from vaelocity.benchmark.one_event import one_event
-from vaelocity.benchmark.race import load_peers
+from vaelocity.benchmark.race import PEERS, load_peers
 
 PACKAGES = ("vaelocity", "numpy", "torch", "onnxruntime", "openvino", "pyod", "emx-onnx-cgen")
 
@@ -48,9 +48,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         networks = score_plan.networks(Path(name), options.quick)
         found = []
-        for network, n in score_plan.batches(networks, options.quick):
+        for network, n, beside_peers in score_plan.batches(networks, options.quick):
             _progress(f"{network.name}, {n:,} rows")
-            found.append(cases.batch(network, score_plan.rows(network, n), peak, options.quick))
+            rows = score_plan.rows(network, n)
+            peers = PEERS if beside_peers else ()
+            found.append(cases.batch(network, rows, peak, options.quick, peers=peers))
         jets = networks[0]
         _progress("columns")
         rows = score_plan.rows(jets, 4096)

@@ -26,6 +26,9 @@ Error = Callable[[], float]
 HIDDEN, LATENT, LR = (64, 32), 16, 1e-3
 EPOCHS = 4
 FLOOR = "the products alone"
+ONE_ROW = "steps of one row"
+MEASURES = (FLOOR, ONE_ROW)
+"""What is timed to explain the others, and trains nothing of use."""
 
 
 def vaelocity(rows: Rows, kind: str, batch: int) -> tuple[Fit, Error]:
@@ -144,6 +147,14 @@ def products_alone(rows: Rows, kind: str, batch: int) -> tuple[Fit, Error]:
     return fit, lambda: float("nan")
 
 
+def steps_of_one_row(rows: Rows, kind: str, batch: int) -> tuple[Fit, Error]:
+    """As many steps as the others take, by ours, of one row each: what calls cost, whatever their
+    rows are."""
+    steps = -(-len(rows) // batch)
+    fit, _ = _ours(rows[:steps], kind, 1, None)
+    return fit, lambda: float("nan")
+
+
 def pyod(rows: Rows, kind: str, batch: int) -> tuple[Fit, Error]:
     """`fit` of PyOD as shipped, anew each time, with its own network of the same widths."""
     from pyod.models.auto_encoder import AutoEncoder
@@ -173,4 +184,5 @@ CONTENDERS: dict[str, Callable[[Rows, str, int], tuple[Fit, Error]]] = {
     "torch.compile loop": compiled_loop,
     "pyod": pyod,
     FLOOR: products_alone,
+    ONE_ROW: steps_of_one_row,
 }

@@ -36,14 +36,19 @@ def networks(folder: Path, quick: bool) -> list[Network]:
     ]
 
 
-def batches(all_networks: list[Network], quick: bool) -> Iterator[tuple[Network, int]]:
-    """Every network with the sizes of its batches."""
-    sizes = {JETS: (1, 256, 4096, 65536, LONG), MNIST: (1, 4096)}
+def batches(all_networks: list[Network], quick: bool) -> Iterator[tuple[Network, int, bool]]:
+    """Every network with the sizes of its batches, and whether the peers take part.
+
+    They do at one row and at 4,096, and at every size of the jets' network but the largest: what a
+    batch far beyond the caches loses is a matter between two of our own times.
+    """
+    with_peers = {JETS: (1, 256, 4096, 65536)}
+    alone = {JETS: (LONG,), MNIST: (), **dict.fromkeys(IMAGES, ())}
     for network in all_networks:
-        images_too = network.name in IMAGES
-        usual = (1, 4096) if images_too or quick else (1, 4096, 65536)
-        for n in usual if quick else sizes.get(network.name, usual):
-            yield network, n
+        for n in (1, 4096) if quick else with_peers.get(network.name, (1, 4096)):
+            yield network, n, True
+        for n in () if quick else alone.get(network.name, (65536,)):
+            yield network, n, False
 
 
 def rows(network: Network, n: int) -> Rows:

@@ -128,7 +128,7 @@ class Processes:
         at = 0
         for parameter in parameters:
             if parameter.grad is not None:
-                parameter.grad = flat[at : at + parameter.numel()].view_as(parameter)
+                parameter.grad.copy_(flat[at : at + parameter.numel()].view_as(parameter))
             at += parameter.numel()
 
     def _gradient(self, parameter: nn.Parameter) -> Tensor:

@@ -25,6 +25,7 @@ from vaelocity.models.snapshot import Progress, Snapshot
 from vaelocity.models.training_data import Part, TrainingData
 from vaelocity.training_bar import bar
 from vaelocity.training_graph import GraphSteps
+from vaelocity.training_optimizers import apart, optimizers
 from vaelocity.training_steps import Steps, Sums
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def train(model: Model, data: TrainingData, settings: Settings, processes: Proce
         model.optimizer_state, model.initialised = optimizer_before, initialised_before
         raise
     finally:
+        apart(model)
         model.eval()
 
 
@@ -137,7 +139,7 @@ class _Training:
         self.processes = processes
         self._cosine = settings.schedule == "cosine"
         self._prepare_model()
-        self.optimizers = self._optimizers()
+        self.optimizers = optimizers(model, settings)
         if model.optimizer_state is not None:
             start = snapshots.take(model) | model.optimizer_state
             snapshots.restore(start, model, self.optimizers)
@@ -147,24 +149,6 @@ class _Training:
         self.first_epoch = len(model.history.get("epoch", []))
         history = {name: list(values) for name, values in model.history.items()}
         self.progress = Progress({}, history)
-
-    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """By player. A graph keeps its learning rate, so one that changes is a tensor there."""
-        settings, graph = self.settings, self.settings.cuda_graph
-        lr: float | torch.Tensor = settings.lr
-        if graph and self._cosine:
-            lr = torch.tensor(settings.lr, device=settings.device)
-        return {
-            name: torch.optim.AdamW(
-                parameters,
-                lr=lr,
-                weight_decay=settings.weight_decay,
-                fused=True,
-                capturable=graph,
-                **self.model.adam,
-            )
-            for name, parameters in self.model.players().items()
-        }
 
     def _prepare_model(self) -> None:
         """First weights, scaling and conformance rows, unless it has been fitted before."""

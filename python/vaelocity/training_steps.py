@@ -13,6 +13,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from vaelocity import ops
 from vaelocity.distributed import Processes
 from vaelocity.models.training_data import Part
+from vaelocity.training_optimizers import InLine
 
 if TYPE_CHECKING:
     from vaelocity.models.base import Model, StepWithoutGraph
@@ -57,6 +58,9 @@ class Steps:
         """The rows and the noise of the steps that follow."""
         self.part, self.noise = part, noise
         self._short = self._short_step()
+        for optimizer in self._optimizers.values():
+            if isinstance(optimizer, InLine):
+                optimizer.check()
 
     def take(self, index: Tensor) -> Terms:
         """One step of every player by the mean loss of the rows `index`, int64 [n]: weight * term
@@ -92,7 +96,7 @@ class Steps:
         rows = self.part.pick(index)
         x, weight = self.model.scaler(rows.x), rows.weight
         # The gradient of the mean of weight * loss, without the two steps it would take.
-        gradient = (x.new_ones(len(x)) if weight is None else weight) / of
+        gradient = x.new_full((len(x),), 1 / of) if weight is None else weight / of
         return _Batch(x, weight, rows.label, gradient)
 
     def _gradients(self, player: str, batch: _Batch) -> Terms:

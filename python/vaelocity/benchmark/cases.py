@@ -20,6 +20,8 @@ from vaelocity.benchmark.timing import Contender, interleave, median
 from vaelocity.frozen import Network, Rows
 
 LONG = 1 << 20
+MANY = 1 << 16
+"""Rows of which a call lasts so long that fewer of them do."""
 
 _START = """
 import sys, time
@@ -145,7 +147,7 @@ def _rounds(n: int, quick: bool) -> tuple[int, float]:
     """Rounds of a case, and seconds a sample."""
     if quick:
         return 9, 0.004
-    return (7, 0.01) if n >= LONG else (31, 0.01)
+    return (31, 0.01) if n < MANY else (11, 0.01)
 
 
 def _row_bytes(network: Network, peak: Peak) -> int:

@@ -57,7 +57,11 @@ class _Layers:
             weight, bias, activation = self._layers[i]
             x, h, y = self._kept[i]
             grad = _GRADIENTS[activation](grad, h, y)
-            weight.grad, bias.grad = grad.t().mm(x), grad.sum(0)
+            if weight.grad is None or bias.grad is None:
+                weight.grad, bias.grad = grad.t().mm(x), grad.sum(0)
+            else:
+                torch.mm(grad.t(), x, out=weight.grad)
+                torch.sum(grad, 0, out=bias.grad)
             if i or of_input:
                 grad = grad.mm(weight)
         return grad
