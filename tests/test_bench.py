@@ -475,23 +475,23 @@ def test_a_clock_that_changed_is_no_change(module: Callable[[str], ModuleType]) 
         compare.compare(old, new)
 
 
-def stream_case(ratio: dict[str, float] | None) -> dict[str, Any]:
-    """As bench_stream.py writes it."""
-    return {"title": "a file", "events_per_second": 2e6, "ratio": ratio, "wanted": ">= 0.8"}
-
-
 def test_results_of_streams_have_a_table_and_are_not_compared(
     module: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tables, compare = module("tables"), module("compare")
-    ratio = {"value": 0.9, "low": 0.85, "high": 0.95}
-    made = {**results(case(2.0)), "cases": [stream_case(ratio), stream_case(None)]}
+    line, ratio = module("stream_report").line, timing.Estimate(0.9, 0.85, 0.95)
+    latency = {"p50": 1e-3, "p99": 3e-3}
+    cases = [
+        line("a file", 10, 2e6, ratio=ratio, of="the scorer alone", wanted=">= 0.8", met=True),
+        line("paced", 10, 2e6, latency=latency),
+    ]
+    made = {**results(), "cases": cases}
     (tmp_path / "machine").mkdir()
     (tmp_path / "machine" / "stream.json").write_text(json.dumps(made))
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
     page = tables.page()
-    assert "| a file | 2.00 | 0.90 [0.85, 0.95] | >= 0.8 |" in page
-    assert "| a file | 2.00 |  | >= 0.8 |" in page
+    assert "| a file | 2.00 | 0.90 [0.85, 0.95] | the scorer alone |  | >= 0.8 |" in page
+    assert "| paced | 2.00 |  |  | 1 ms / 3 ms | stated |" in page
     with pytest.raises(ValueError, match="cases without entries"):
         compare.compare(made, made)
 
