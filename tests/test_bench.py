@@ -367,7 +367,7 @@ def test_committed_results_have_the_fields_of_the_page() -> None:
         assert {"commit", "cpu", "packages", "load_average"} <= read["machine"].keys()
 
 
-@pytest.mark.parametrize("stem", ["ops", "ops-cuda", "fit"])
+@pytest.mark.parametrize("stem", ["ops", "ops-cuda", "fit", "stream"])
 def test_committed_pages_are_those_of_their_results(
     module: Callable[[str], ModuleType], stem: str
 ) -> None:
@@ -377,6 +377,56 @@ def test_committed_pages_are_those_of_their_results(
         read = json.loads(file.read_text())
         assert read["schema"] == report.SCHEMA
         assert file.with_suffix(".md").read_text() == report.markdown(read)
+
+
+def test_the_page_of_a_stream(module: Callable[[str], ModuleType]) -> None:
+    report = module("stream_report")
+    latency = {"p50": 1.2e-3, "p99": 3e-3, "p99.9": 5e-3}
+    ratio = timing.Estimate(0.9, 0.85, 0.95)
+    cases = [
+        report.line("file", 10, 2e6, ratio=ratio, of="the scorer alone", wanted=">= 0.8", met=True),
+        report.line("paced", 10, 5e5, latency=latency, note="a note"),
+    ]
+    page = report.markdown({**results(), "cases": cases, "network": "7-5-7"})
+    assert "| file | 2 | 0.90 [0.85, 0.95] of the scorer alone |  | >= 0.8 | yes |  |" in page
+    assert "| paced | 0.5 |  | 1.2 ms / 3 ms / 5 ms | stated |  | a note |" in page
+
+
+def test_actors_are_compared_while_all_are_at_work(module: Callable[[str], ModuleType]) -> None:
+    """The second begins at 1 s and the first ends at 3 s: within, 10 + 10 + half of 10 events."""
+    blocks = [
+        {"actor": 1, "start": 0.0, "end": 1.0, "rows": 10},
+        {"actor": 1, "start": 1.0, "end": 3.0, "rows": 10},
+        {"actor": 2, "start": 1.0, "end": 2.0, "rows": 10},
+        {"actor": 2, "start": 2.0, "end": 4.0, "rows": 10},
+    ]
+    assert module("stream_ray").rate(blocks) == pytest.approx(25 / 2)
+
+
+def test_a_soak_that_grows_or_loses_is_seen(
+    module: Callable[[str], ModuleType], make_bundle: Callable[..., Path]
+) -> None:
+    """A soak of two seconds, and its samples with memory that grows."""
+    soak = module("soak")
+    found = {**results(), "minutes": 2 / 60, **soak.soak(make_bundle([7, 5, 2]), 2 / 60)}
+    assert found["missing"] == 0
+    assert found["samples"][-1]["events"] == found["events"] > 0
+    assert "0 missing" in soak.markdown(found)
+    for sample in found["samples"]:
+        sample["resident"] = 100 * soak.MIB
+    assert soak.flat(found)
+    found["samples"][-1]["resident"] = 114 * soak.MIB
+    assert not soak.flat(found)
+    assert "GROWING" in soak.verdict(found)
+
+
+def test_committed_pages_of_soaks_are_those_of_their_results(
+    module: Callable[[str], ModuleType],
+) -> None:
+    soak = module("soak")
+    for file in sorted((BENCH / "results").glob("*/soak.json")):
+        read = json.loads(file.read_text())
+        assert file.with_suffix(".md").read_text() == soak.markdown(read)
 
 
 def timed_at(seconds: float, spread: float = 0.01) -> dict[str, Any]:
@@ -425,23 +475,23 @@ def test_a_clock_that_changed_is_no_change(module: Callable[[str], ModuleType]) 
         compare.compare(old, new)
 
 
-def stream_case(ratio: dict[str, float] | None) -> dict[str, Any]:
-    """As bench_stream.py writes it."""
-    return {"title": "a file", "events_per_second": 2e6, "ratio": ratio, "wanted": ">= 0.8"}
-
-
 def test_results_of_streams_have_a_table_and_are_not_compared(
     module: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tables, compare = module("tables"), module("compare")
-    ratio = {"value": 0.9, "low": 0.85, "high": 0.95}
-    made = {**results(case(2.0)), "cases": [stream_case(ratio), stream_case(None)]}
+    line, ratio = module("stream_report").line, timing.Estimate(0.9, 0.85, 0.95)
+    latency = {"p50": 1e-3, "p99": 3e-3}
+    cases = [
+        line("a file", 10, 2e6, ratio=ratio, of="the scorer alone", wanted=">= 0.8", met=True),
+        line("paced", 10, 2e6, latency=latency),
+    ]
+    made = {**results(), "cases": cases}
     (tmp_path / "machine").mkdir()
     (tmp_path / "machine" / "stream.json").write_text(json.dumps(made))
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
     page = tables.page()
-    assert "| a file | 2.00 | 0.90 [0.85, 0.95] | >= 0.8 |" in page
-    assert "| a file | 2.00 |  | >= 0.8 |" in page
+    assert "| a file | 2.00 | 0.90 [0.85, 0.95] | the scorer alone |  | >= 0.8 |" in page
+    assert "| paced | 2.00 |  |  | 1 ms / 3 ms | stated |" in page
     with pytest.raises(ValueError, match="cases without entries"):
         compare.compare(made, made)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -108,6 +110,29 @@ def test_scores_and_flags_of_one_pass_are_those_of_two(
     assert seen >= {0, 1, 2, 4}
     with pytest.raises(ValueError, match=r"rows: expected shape \(n, "):
         scorer.score_flags_of([rows[:, :-1]])
+
+
+@pytest.mark.parametrize("method", ["score", "flags", "score_flags"])
+def test_other_threads_run_while_many_rows_are_scored(make_bundle: MakeBundle, method: str) -> None:
+    """With the interpreter lock held they could do so at the ends of the call only."""
+    scorer = vaelocity.load(make_bundle([59, 64, 32, 16]))
+    rows = np.zeros((200_000, 59), np.float32)
+    ends: list[float] = []
+
+    def scoring() -> None:
+        ends.append(time.perf_counter())
+        getattr(scorer, method)(rows)
+        ends.append(time.perf_counter())
+
+    thread = threading.Thread(target=scoring)
+    thread.start()
+    seen = []
+    while thread.is_alive():
+        seen.append(time.perf_counter())
+        time.sleep(0.0001)
+    start, stop = ends
+    low, high = start + 0.3 * (stop - start), start + 0.7 * (stop - start)
+    assert any(low < now < high for now in seen)
 
 
 def test_out_is_written_and_returned(scorer: vaelocity.Scorer, rows: np.ndarray) -> None:
