@@ -215,3 +215,16 @@ def test_what_cannot_be_had_is_said(arguments: dict, message: str, path: Path) -
 def test_an_activation_without_a_fixed_point_form(make_bundle: Callable[..., Path]) -> None:
     with pytest.raises(ValueError, match=r"encoder\.0: expected identity or relu, got tanh"):
         quantise(make_bundle([5, 4, 3], activation="tanh"), Format(8, 4))
+
+
+@pytest.mark.parametrize("width", [14, 15, 16, 18])
+def test_sums_beyond_32_bits_are_exact(width: int, make_bundle: Callable[..., Path]) -> None:
+    """Rows that make every product of an output as large as can be, of one sign."""
+    path = make_bundle([40, 9, 4], seed=3)
+    values, weights = Format(width, 6, "RND_CONV", "SAT"), Format(16, 0)
+    network = quantise(path, values, weights=weights, score=Format(50, 30, signed=False))
+    chunks = [interval.chunk for interval in network.intervals[:1]]
+    assert chunks == {14: [20], 15: [10], 16: [3], 18: [0]}[width]
+    signs = np.sign(network.layers[0].weight.astype(np.float64))
+    rows = 1e9 * np.concatenate([signs, -signs, signs * (np.arange(40) % 3 - 1)])
+    assert_same_bits(network, rows.astype(np.float32))

@@ -50,17 +50,19 @@ def _built(folder: Path) -> Path:
 
 
 def _per_row(program: Path, kernel: str) -> float:
-    counts = []
-    for n in (ROWS, 2 * ROWS):
-        ran = subprocess.run(
-            ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null",
-             program, kernel, str(n)],
-            check=True, capture_output=True, text=True,
-        )  # fmt: skip
-        found = re.search(r"Collected : (\d+)", ran.stderr)
-        assert found is not None, ran.stderr
-        counts.append(int(found[1]))
+    counts = [collected(program, kernel, str(n)) for n in (ROWS, 2 * ROWS)]
     return (counts[1] - counts[0]) / ROWS
+
+
+def collected(program: Path, *arguments: str) -> int:
+    """Instructions of a run of the program."""
+    ran = subprocess.run(
+        ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", program, *arguments],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    found = re.search(r"Collected : (\d+)", ran.stderr)
+    assert found is not None, ran.stderr
+    return int(found[1])
 
 
 if __name__ == "__main__":

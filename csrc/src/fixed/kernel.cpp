@@ -6,6 +6,7 @@
 #include "simd/vec.h"
 
 #include <math.h>
+#include <string.h>
 
 namespace vael::VAEL_ISA {
 namespace {
@@ -105,24 +106,30 @@ private:
 typedef int32_t Narrow __attribute__((vector_size(32)));
 typedef int32_t Unaligned __attribute__((vector_size(32), aligned(4), may_alias));
 
+typedef int32_t Quarter __attribute__((vector_size(16)));
+typedef int64_t Wide __attribute__((vector_size(32)));
+typedef int64_t WideUnaligned __attribute__((vector_size(32), aligned(8), may_alias));
+
 /// sum [R] = weight x, from products of `chunk` inputs that 32 bits hold together.
 void add_products(const int32_t *x, const int32_t *weight, size_t n, size_t chunk, int64_t *sum) {
   static_assert(R == 16);
   const auto at = [x](size_t i) { return *reinterpret_cast<const Unaligned *>(x + i); };
-  for (size_t r = 0; r < R; ++r)
-    sum[r] = 0;
+  Wide total[4] = {};
   for (size_t k = 0; k < n;) {
     Narrow low = {}, high = {};
     for (const size_t end = n - k < chunk ? n : k + chunk; k < end; ++k) {
       low += at(k * R) * weight[k];
       high += at(k * R + 8) * weight[k];
     }
-    int32_t part[R];
-    *reinterpret_cast<Unaligned *>(part) = low;
-    *reinterpret_cast<Unaligned *>(part + 8) = high;
-    for (size_t r = 0; r < R; ++r)
-      sum[r] += part[r];
+    // By way of memory: C++ has no word for one half of a vector.
+    Quarter part[4];
+    memcpy(part, &low, sizeof(low));
+    memcpy(part + 2, &high, sizeof(high));
+    for (int i = 0; i < 4; ++i)
+      total[i] += __builtin_convertvector(part[i], Wide);
   }
+  for (int i = 0; i < 4; ++i)
+    *reinterpret_cast<WideUnaligned *>(sum + 4 * i) = total[i];
 }
 
 /// The same where 32 bits may not hold a product.
