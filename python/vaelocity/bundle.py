@@ -168,7 +168,7 @@ def parse_bundle(data: bytes, frozen: bool = True) -> tuple[dict[str, Any], dict
     header = _verified_header(data)
     metadata = _metadata(header)
     try:
-        tensors = {name: _array(entry) for name, entry in deserialize(data)}
+        tensors = {name: _array(entry) for name, entry in deserialize(data)}  # type: ignore[no-untyped-call]
     except (SafetensorError, KeyError, ValueError) as error:
         raise BundleError(f"tensor table: {error}") from None
     check_structure(metadata, tensors)
