@@ -140,7 +140,7 @@ def load_memory(abi: ctypes.CDLL, data: bytes) -> tuple[int, ctypes.c_void_p, st
 
 def test_version_of_the_library(abi: ctypes.CDLL) -> None:
     assert abi.vael_version().decode() == vaelocity.__version__
-    assert abi.vael_abi_version() == 1
+    assert abi.vael_abi_version() == 2
 
 
 def test_decisions_against_the_thresholds_in_the_file(
