@@ -190,10 +190,13 @@ def _array(entry: Mapping[str, Any]) -> Array:
 def _check_narrow(header: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
     """Raise BundleError unless just those weights are bfloat16 of which the JSON says so."""
     narrow = narrow_weights(metadata)
-    for name, entry in header.items():
-        if name != "__metadata__" and (entry["dtype"] == "BF16") != (name in narrow):
+    others = [name for name in header if name not in ("__metadata__", *narrow)]
+    # The steps first, in their order: that of the header is safetensors' own.
+    for name in (*narrow, *others):
+        dtype = header[name]["dtype"]
+        if (dtype == "BF16") != (name in narrow):
             wanted = "BF16" if name in narrow else "another dtype"
-            raise BundleError(f"tensor {name}: got {entry['dtype']}, expected {wanted}")
+            raise BundleError(f"tensor {name}: got {dtype}, expected {wanted}")
 
 
 def _verified_header(data: bytes) -> Any:
