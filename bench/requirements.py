@@ -9,6 +9,7 @@ from score_plan import ENCODER, IMAGES, JETS, L1, STUDENT, TELEMETRY
 
 from vaelocity.benchmark.one_event import READING
 from vaelocity.benchmark.pages import ratio_text
+from vaelocity.benchmark.race import OURS
 
 START_SECONDS = 0.3
 PEAK = {JETS: 85.0, L1: 80.0, ENCODER: 80.0, STUDENT: 80.0, TELEMETRY: 80.0}
@@ -143,7 +144,8 @@ def _rival(entries: Sequence[Mapping[str, Any]], peer: str, ways: str) -> Mappin
     ways: "plain", its first one; "whole", those given all rows at once; "all".
     """
     timed = [e for e in entries if e["speedup"] and not e["information"]]
-    timed = [e for e in timed if peer in ("", e["name"])]
+    # Ours in other ways (an instruction set, bfloat16 weights) are no peers.
+    timed = [e for e in timed if e["name"] == peer or (not peer and not e["name"].startswith(OURS))]
     if ways == "plain":
         timed = timed[:1]
     if ways == "whole":
