@@ -114,6 +114,18 @@ def test_twenty_models_in_one_process_score_as_alone(
 # ---- Decisions, through the C ABI as another language sees it
 
 
+class FirstOptions(ctypes.Structure):
+    """vael_load_options of version 1."""
+
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("abi_version", ctypes.c_uint32),
+        ("skip_verify", ctypes.c_uint32),
+        ("kind", ctypes.c_char_p),
+        ("isa", ctypes.c_char_p),
+    ]
+
+
 class Threshold(ctypes.Structure):
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
@@ -131,16 +143,36 @@ def abi(plain: Path) -> ctypes.CDLL:
     return library
 
 
-def load_memory(abi: ctypes.CDLL, data: bytes) -> tuple[int, ctypes.c_void_p, str]:
+def load_memory(
+    abi: ctypes.CDLL, data: bytes, options: ctypes.Structure | None = None
+) -> tuple[int, ctypes.c_void_p, str]:
     model, why = ctypes.c_void_p(), ctypes.create_string_buffer(256)
-    size = ctypes.c_size_t(len(data))
-    status = abi.vael_load_memory(data, size, None, ctypes.byref(model), why, ctypes.c_size_t(256))
+    size, room = ctypes.c_size_t(len(data)), ctypes.c_size_t(256)
+    given = None if options is None else ctypes.byref(options)
+    status = abi.vael_load_memory(data, size, given, ctypes.byref(model), why, room)
     return status, model, why.value.decode()
 
 
 def test_version_of_the_library(abi: ctypes.CDLL) -> None:
     assert abi.vael_version().decode() == vaelocity.__version__
     assert abi.vael_abi_version() == 2
+
+
+def test_a_program_of_the_first_version_loads(
+    abi: ctypes.CDLL, make_bundle: Callable[..., Path]
+) -> None:
+    """Its options are as long as they were; what they say is heeded."""
+    data = make_bundle([9, 8, 2], gaussian=True).read_bytes()
+    size = ctypes.sizeof(FirstOptions)
+    status, model, why = load_memory(abi, data, FirstOptions(size, 1, 0, b"kl", b"generic"))
+    assert (status, why) == (0, "")
+    abi.vael_free(model)
+    status, _, why = load_memory(abi, data, FirstOptions(size, 1, 0, b"nonsense", None))
+    assert status != 0
+    assert "nonsense" in why
+    status, _, why = load_memory(abi, data, FirstOptions(size, 2, 0, None, None))
+    assert status != 0
+    assert why.startswith("options: struct_size 32")
 
 
 def test_decisions_against_the_thresholds_in_the_file(
