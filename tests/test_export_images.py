@@ -87,7 +87,7 @@ def test_the_header_gives_the_librarys_bits(
 
 
 def test_no_value_is_read_before_it_is_written(tmp_path: Path) -> None:
-    """A workspace full of NaN gives the same scores, and one is enough for many threads' rows."""
+    """A workspace full of NaN gives the same scores."""
     path = tmp_path / "net.vael"
     path.write_bytes(promised(*image_networks.mixed().content(), ["elbo"]))
     (tmp_path / "net.hpp").write_text(cpp_header(path, kind="elbo"))

@@ -23,10 +23,11 @@ class Bound(nn.Module):
     """The last layer of a decoder: of the columns with a limit, y becomes limit * tanh(y), in the
     units in which a column is standardised; the others stay as they are.
 
-    As the published autoencoders of the level-1 trigger have it (Govorkova et al., Nature Mach.
-    Intell. 4 (2022) 154, arXiv:2108.03986; `make_mse` of their training code takes pi tanh for phi,
-    and 3.0, 2.1 and 4.0 tanh for the pseudorapidity of electrons, muons and jets): what the network
-    gives goes into the tanh as it is, not divided by the limit.
+    As public training code for autoencoders of the level-1 trigger has it, on the data set of
+    Govorkova et al., Nature Mach. Intell. 4 (2022) 154, arXiv:2108.03986: its `make_mse` takes
+    pi tanh for phi, and 3.0, 2.1 and 4.0 tanh for the pseudorapidity of electrons, muons and jets.
+    What the network gives goes into the tanh as it is, not divided by the limit. The paper itself
+    was not compared.
 
     limits: {column: positive float}. model: whose scaler turns limits into standardised units,
     (limit tanh(y) - mean) / scale.
