@@ -17,7 +17,7 @@
 //
 // bfloat16 weights are widened where they are read, by few rows, or when they are packed, for many:
 // the bits are those of float32 weights of the same values. Many rows read a weight once for all of
-// them and are bound by their products; widened in the loop they took 1.2 times as long on Zen 3.
+// them and are bound by their products, to which widening it there would add.
 // In fast mode (fast.h) a product is the dot product of two neighbouring inputs, and k in the lines
 // above counts pairs of them.
 #pragma once
