@@ -57,8 +57,8 @@ class InLine(torch.optim.AdamW):
     """AdamW of parameters that lie in line in one tensor, their gradients in another.
 
     What torch does for each parameter in a step it does once: worth some per cent of the time of a
-    training in small batches. A parameter without a gradient has the gradient 0. The state is that of the
-    parameters one by one, so that a training may go on with torch's own. `apart` ends it.
+    training in small batches. A parameter without a gradient has the gradient 0. The state is that
+    of the parameters one by one, so that a training may go on with torch's own. `apart` ends it.
 
     Args:
         parameters: floating, of one dtype and device. They, and their .grad, become views.
