@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,8 @@ CASES = (("ipc", 512), ("ipc", 4096), ("tcp", 4096))
 FEW = 4
 """With fewer processors than these the sender shares those of the stream."""
 
+CASE_SECONDS = 25.0
+"""After so long a case makes three rounds do: a slow machine does not take minutes."""
 SENDERS = 2  # its own thread, and ZeroMQ's
 
 
@@ -134,7 +137,10 @@ def _seconds(
     """Seconds an event in every round, by threads; 0: received and dropped."""
     transport, rows = case
     seconds: dict[int, list[float]] = {n: [] for n in (0, *threads)}
+    late = time.monotonic() + CASE_SECONDS
     for i in range(2 if quick else 5):
+        if i >= 3 and time.monotonic() > late:
+            break
         for n in list(seconds)[:: 1 if i % 2 else -1]:
             count = max(1, n) * _events(quick) // rows
 

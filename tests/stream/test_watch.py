@@ -188,6 +188,26 @@ def test_what_is_older_than_the_window_is_forgotten(
         assert len(recent._parts) <= 8
 
 
+def test_inputs_of_few_rows_are_counted_in_the_part_that_saw_them(
+    watched: StreamScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows are counted some hundred at a time: none may wait beyond its part of the window."""
+    now = 1000.0
+    clock = SimpleNamespace(monotonic=lambda: now)
+    monkeypatch.setattr("vaelocity.stream.recent.time", clock)
+    recent, monitor = Recent(seconds=60, every=1), DriftMonitor(watched.expected.rows)
+    for first in range(0, 1200, 300):
+        batch = batch_of(300, first)
+        recent.update([batch], watched([batch]))
+        monitor.update(features(batch))
+        now += 10
+    found = recent.drift()
+    assert found is not None
+    assert found.rows == 1200
+    by_name = sorted(found.channels, key=lambda one: one.name)
+    assert by_name == monitor.channels(watched.scorer.feature_names)
+
+
 def test_of_a_fast_stream_few_inputs_and_of_few_events_nothing_is_said(
     watched: StreamScorer,
 ) -> None:
