@@ -1,13 +1,13 @@
 """Events a second through `vaelocity stream`, and what bounds them.
 
-    python bench/bench_stream.py [--quick] [--scaling] [--output FOLDER] [--cpu N]
+    python bench/bench_stream.py [--quick] [--scaling | --ray] [--output FOLDER] [--cpu N]
 
 From Arrow IPC files to a null sink, interleaved with the scorer alone, on one processor; through
 ZeroMQ and Kafka on loopback, fed by another process; latencies at a pace below saturation; Ray
-Data, where Ray is installed; on four processors or more, how ZeroMQ grows with scoring threads
-(--scaling: that alone, on any number). Takes some four minutes, with --scaling one. Writes
-stream.json and stream.md to bench/results/<machine>/ (or FOLDER; --quick writes nothing without
-one) and prints the page.
+Data, where Ray is installed; on four processors or more, how ZeroMQ grows with scoring threads.
+Takes some five minutes. Writes stream.json and stream.md to bench/results/<machine>/ (or FOLDER;
+--quick writes nothing without one) and prints the page. --scaling and --ray measure that alone, in
+a minute or two, and write stream-scaling.json and stream-ray.json.
 """
 
 from __future__ import annotations
@@ -45,9 +45,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         network = build(59, (64, 32), 16, folder)
-        cases = [] if options.scaling else _cases(network, folder, cpu, options.quick)
-        if options.scaling or len(allowed) >= FEW:
+        cases = [] if options.only else _cases(network, folder, cpu, options.quick)
+        if options.only == "scaling" or (not options.only and len(allowed) >= FEW):
             cases += scaling_cases(network, folder, options.quick)
+        if options.only != "scaling":
+            cases += ray_cases(folder, options.quick)
     results = {
         "schema": SCHEMA,
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
@@ -60,13 +62,14 @@ def main() -> None:
     text = markdown(results)
     if options.output or not options.quick:
         target = options.output or Path(__file__).parent / "results" / machine.folder_name()
-        pages.write(results, target, "stream", text)
+        stem = f"stream-{options.only}" if options.only else "stream"
+        pages.write(results, target, stem, text)
         sys.stderr.write(f"written to {target}\n")
     sys.stdout.write(text)
 
 
 def _cases(network: Any, folder: Path, cpu: int, quick: bool) -> list[dict[str, Any]]:
-    """All but how it scales. cpu: the processor of the file cases."""
+    """All but how it scales, and Ray. cpu: the processor of the file cases."""
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {cpu})
     cases = file_cases(network, folder, quick)
@@ -78,14 +81,17 @@ def _cases(network: Any, folder: Path, cpu: int, quick: bool) -> list[dict[str, 
     # Of this network the scorer takes little: what is left is the stream's own.
     cases += zmq_cases(build(59, (16,), 4, folder), folder, quick)
     cases.append(kafka_case(network, folder))
-    cases += ray_cases(folder, quick)
     return cases
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer rows and rounds")
-    parser.add_argument("--scaling", action="store_true", help="ZeroMQ by scoring threads, alone")
+    only = parser.add_mutually_exclusive_group()
+    for name, what in (("scaling", "ZeroMQ by scoring threads"), ("ray", "Ray Data")):
+        only.add_argument(
+            f"--{name}", dest="only", action="store_const", const=name, help=f"{what} alone"
+        )
     parser.add_argument("--output", type=Path, help="folder for stream.json and stream.md")
     parser.add_argument("--cpu", type=int, help="processor of the file cases (default: the last)")
     return parser.parse_args()

@@ -31,6 +31,7 @@ CASES = (("ipc", 512), ("ipc", 4096), ("tcp", 4096))
 FEW = 4
 """With fewer processors than these the sender shares those of the stream."""
 
+SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 CASE_SECONDS = 25.0
 """After so long a case makes three rounds do: a slow machine does not take minutes."""
 SENDERS = 2  # its own thread, and ZeroMQ's
@@ -80,11 +81,11 @@ def _last_cores(allowed: set[int]) -> set[int]:
 
 def _siblings(cpu: int) -> set[int]:
     """The processors that are threads of one core; only itself where Linux does not tell."""
-    path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
     try:
-        spans = [span.split("-") for span in path.read_text().strip().split(",")]
+        text = Path(SIBLINGS.format(cpu)).read_text()
     except OSError:
         return {cpu}
+    spans = [span.split("-") for span in text.strip().split(",")]
     return {cpu}.union(*(range(int(span[0]), int(span[-1]) + 1) for span in spans))
 
 
