@@ -93,8 +93,8 @@ def test_two_actors_of_which_one_waits_are_not_both_at_work(
 def test_the_sender_has_whole_cores_of_its_own(
     module: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, told: bool
 ) -> None:
-    """Of 16 processors 7 and 15, where these are threads of one core; with no word of cores the last
-    two. Two processors are shared, and what was allowed before is allowed again after."""
+    """Of 16 processors 7 and 15, where these are threads of one core; with no word of cores the
+    last two. Two processors are shared, and what was allowed before is allowed again after."""
     scaling = module("stream_scaling")
     held: list[set[int]] = []
     monkeypatch.setattr(os, "sched_setaffinity", lambda pid, some: held.append(set(some)))
