@@ -1,11 +1,13 @@
 """Events scored a second, beside torch, torch.compile, ONNX Runtime and OpenVINO.
 
-    python bench/bench_score.py [--quick] [--output FOLDER] [--cpu N]
+    python bench/bench_score.py [--quick] [--output FOLDER] [--cpu N] [--networks NAME ...]
 
 One process, one thread, one processor; every implementation computes the whole score from the same
 float32 rows, is checked against a float64 reference and only then timed. Writes score.json and
 score.md to bench/results/<machine>/ (or FOLDER; --quick writes nothing without one) and prints the
-page. bench/README.md tells how to read it.
+page. With --networks some of them only: where there are processors to spare, several such runs side
+by side take less time, and bench/joined.py makes one result of theirs. bench/README.md tells how to
+read it.
 """
 
 from __future__ import annotations
@@ -46,17 +48,18 @@ def main() -> None:
     peak_found = cases.peak_found(peak)
     load_peers()
     with tempfile.TemporaryDirectory() as name:
-        networks = score_plan.networks(Path(name), options.quick)
+        networks = score_plan.networks(Path(name), options.quick, options.networks)
+        jets = next((each for each in networks if each.name == score_plan.JETS), None)
         found = []
         for network, n, beside_peers in score_plan.batches(networks, options.quick):
             _progress(f"{network.name}, {n:,} rows")
             rows = score_plan.rows(network, n)
             peers = PEERS if beside_peers else ()
             found.append(cases.batch(network, rows, peak, options.quick, peers=peers))
-        jets = networks[0]
-        _progress("columns")
-        rows = score_plan.rows(jets, 4096)
-        found.append(cases.columns(jets, rows, peak, options.quick))
+        if jets:
+            _progress("columns")
+            rows = score_plan.rows(jets, 4096)
+            found.append(cases.columns(jets, rows, peak, options.quick))
         latencies = {}
         for network in networks:
             _progress(f"{network.name}, one event a call")
@@ -65,13 +68,13 @@ def main() -> None:
             if network.name in score_plan.TRIGGERS:
                 calls = 100_000 if options.quick else 10_000_000
                 latencies[network.name] = latency.measure(network.path, network.kind, calls)
-        if not options.quick:
+        if jets and not options.quick:
             _progress("threads")
             os.sched_setaffinity(0, allowed)
             found.append(cases.threads(jets, score_plan.rows(jets, LONG), peak, (1, 2)))
             os.sched_setaffinity(0, {cpu})
-        start = cases.start(jets.path, 3 if options.quick else 9)
-        isa = vaelocity.load(jets.path).isa
+        start = cases.start(networks[0].path, 3 if options.quick else 9)
+        isa = vaelocity.load(networks[0].path).isa
     results: dict[str, Any] = {
         "schema": score_report.SCHEMA,
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
@@ -97,6 +100,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="two cases, few rounds")
     parser.add_argument("--output", type=Path, help="folder for score.json and score.md")
     parser.add_argument("--cpu", type=int, help="processor to run on (default: the last)")
+    names = score_plan.NAMES
+    parser.add_argument("--networks", nargs="+", choices=names, default=names, metavar="NAME")
     return parser.parse_args()
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from vaelocity.benchmark.cases import LONG
@@ -16,24 +17,24 @@ STUDENT = "252-15-1 mu2"
 TELEMETRY = "25-64-16-64-25"
 MNIST = "784-512-256-32-256-512-784"
 IMAGES = ("mnist-conv", "cicada-conv")
+NAMES = (JETS, L1, ENCODER, STUDENT, TELEMETRY, MNIST, *IMAGES)
 TRIGGERS = (JETS, L1, ENCODER)
 """Networks whose every call is timed as well."""
 
 
-def networks(folder: Path, quick: bool) -> list[Network]:
-    """The jets' network first; all others unless quick. Saved in `folder`."""
-    jets = build(59, (64, 32), 16, folder)
-    if quick:
-        return [jets]
-    return [
-        jets,
-        build(57, (32, 16), 3, folder),
-        build(57, (32, 16), 8, folder, "mu2"),
-        build(252, (15,), 1, folder, "mu2"),
-        build(25, (64,), 16, folder),
-        build(784, (512, 256), 32, folder),
-        *(images(name, folder) for name in IMAGES),
-    ]
+def networks(folder: Path, quick: bool, names: Sequence[str] = NAMES) -> list[Network]:
+    """Those of `names`, in the order of NAMES; only the jets' one if quick. Saved in `folder`."""
+    dense = {
+        JETS: partial(build, 59, (64, 32), 16),
+        L1: partial(build, 57, (32, 16), 3),
+        ENCODER: partial(build, 57, (32, 16), 8, kind="mu2"),
+        STUDENT: partial(build, 252, (15,), 1, kind="mu2"),
+        TELEMETRY: partial(build, 25, (64,), 16),
+        MNIST: partial(build, 784, (512, 256), 32),
+    }
+    made = {**dense, **{name: partial(images, name) for name in IMAGES}}
+    wanted = (JETS,) if quick else [name for name in NAMES if name in names]
+    return [made[name](folder=folder) for name in wanted]
 
 
 def batches(all_networks: list[Network], quick: bool) -> Iterator[tuple[Network, int, bool]]:

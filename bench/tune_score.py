@@ -13,10 +13,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -65,11 +68,42 @@ def sweep(device: Device, networks: list[GpuNetwork], folder: Path, seconds: flo
     candidates are the most promising."""
     found = []
     cases = [(each, precision) for each in networks for precision in reversed(PRECISIONS)]
+    if device.real:
+        began = time.perf_counter()
+        _compile_all(device.arch, cases, folder)
+        seconds -= time.perf_counter() - began
     for i, (each, precision) in enumerate(cases):
         share = (seconds - sum(f.tried[-1]["at"] for f in found if f.tried)) / (len(cases) - i)
         found.append(_sweep_one(device, each, precision, folder, share))
         sys.stderr.write(f"{each.name} {precision}: {found[-1].config.why}\n")
     return found
+
+
+def _configs(base: Config) -> list[Config]:
+    """The rule's own first."""
+    launches = dict.fromkeys([base.many, *candidates(base, base.kernel == "score")])
+    return [replace(base, many=many, few_rows=0) for many in launches]
+
+
+def _compile_all(arch: str, cases: list[tuple[GpuNetwork, str]], folder: Path) -> None:
+    """Puts every candidate into Triton's cache on disk, on all processors at once: one after the
+    other they would take most of the sweep's time. What fails here fails again where it is said."""
+    jobs = []
+    for each, precision in cases:
+        configs = _configs(rule(arch, each.network(folder), precision))
+        # How many programs a multiprocessor gets is not compiled in.
+        jobs += [(each, precision, c, folder) for c in configs if c.many.per_sm == 1]
+    spawned = multiprocessing.get_context("spawn")
+    processes = max(1, min(12, (os.cpu_count() or 1) - 2))
+    with ProcessPoolExecutor(processes, mp_context=spawned) as pool:
+        for job in jobs:
+            pool.submit(_compile_one, *job)
+
+
+def _compile_one(each: GpuNetwork, precision: str, config: Config, folder: Path) -> None:
+    device = make_device(dry_run=False)
+    rows = device.put(rows_for(each, FEW_ROWS), "bf16" if precision == "bf16" else "fp32")
+    device.scorer(each.path(folder), precision, config).score(rows, device.empty(FEW_ROWS))
 
 
 def _sweep_one(
@@ -83,8 +117,7 @@ def _sweep_one(
     exact = each.reference(folder, rows[:FEW_ROWS])
     on_device = device.put(rows, "bf16" if precision == "bf16" else "fp32")
     tried = []
-    for many in dict.fromkeys([base.many, *candidates(base, base.kernel == "score")]):
-        config = replace(base, many=many, few_rows=0)
+    for config in _configs(base):
         tried.append(_try(device, each, precision, folder, config, on_device, exact))
         tried[-1]["at"] = time.perf_counter() - start
         if time.perf_counter() - start > seconds:

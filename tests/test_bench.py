@@ -322,6 +322,22 @@ def test_pages_of_training(module: Callable[[str], ModuleType]) -> None:
     assert "| pyod | 1 ms | 24000 | 11.00 [10.89, 11.11] |" in report.markdown(whole)
 
 
+def test_parts_of_one_machine_are_one_result(module: Callable[[str], ModuleType]) -> None:
+    joined = module("joined").joined
+    parts = [results(case(2.0)), results(case(3.1))]
+    parts[1]["cases"][0]["id"] = "57-32-16-3-16-32-57/4096"
+    parts[1]["machine"]["load_average"] = [9.0, 9.0, 9.0]
+    for part, name in zip(parts, "ab", strict=True):
+        part["latencies"] = {name: {"why": "not measured"}}
+    whole = joined(parts)
+    assert [c["id"] for c in whole["cases"]] == [p["cases"][0]["id"] for p in parts]
+    assert set(whole["latencies"]) == {"a", "b"}
+    assert any(r["name"].startswith("57-32") for r in whole["requirements"])
+    parts[1]["machine"]["commit"] = "another"
+    with pytest.raises(ValueError, match="parts: of two machines"):
+        joined(parts)
+
+
 def test_committed_results_have_the_fields_of_the_page() -> None:
     files = sorted((BENCH / "results").glob("*/score.json"))
     if not files:
