@@ -6,8 +6,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-import confluent_kafka as kafka
 import numpy as np
+import pytest
+
+# Who imports this file is skipped where they are not there.
+pytest.importorskip("pyarrow", reason="needs the extra vaelocity[stream]")
+pytest.importorskip("typer", reason="needs the extra vaelocity[cli]")
+pytest.importorskip("confluent_kafka", reason="needs the extra vaelocity[stream]")
+
+import confluent_kafka as kafka
 import pyarrow as pa
 from stream_ends import NAMES, numbered
 

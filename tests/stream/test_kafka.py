@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 
 pytest.importorskip("pyarrow", reason="needs the extra vaelocity[stream]")
-pytest.importorskip("typer", reason="needs the extra vaelocity[cli]")
-pytest.importorskip("confluent_kafka", reason="needs the extra vaelocity[stream]")
 
 import pyarrow as pa
 import pyarrow.parquet as pq

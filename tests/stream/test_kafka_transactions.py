@@ -12,8 +12,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("pyarrow", reason="needs the extra vaelocity[stream]")
-pytest.importorskip("typer", reason="needs the extra vaelocity[cli]")
 pytest.importorskip("confluent_kafka", reason="needs the extra vaelocity[stream]")
 
 import confluent_kafka as kafka

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +15,7 @@ import pytest
 
 pytest.importorskip("pyarrow", reason="needs the extra vaelocity[stream]")
 import pyarrow as pa
+from prometheus_page import values_of
 from stream_ends import D, ListSink, ListSource, batch_of, messages
 
 import vaelocity
@@ -25,7 +25,6 @@ from vaelocity.stream import Pump, StreamScorer
 from vaelocity.stream.latency import LatencyHistogram
 from vaelocity.stream.logs import JsonLines, Progress
 from vaelocity.stream.message import Message
-from vaelocity.stream.metrics import serve_metrics
 from vaelocity.stream.recent import Recent
 from vaelocity.stream.scoring import Expected
 from vaelocity.stream.shadow import ShadowWatch
@@ -63,19 +62,13 @@ def test_prometheus_is_told_the_same_counts(model: StreamScorer) -> None:
     pytest.importorskip("prometheus_client", reason="needs the extra vaelocity[stream]")
     pump = Pump(ListSource(messages([300, 700])), ListSink(), model)
     stats = pump.run()
-    port, stop = serve_metrics(stats, lambda: model.scorer.fingerprint, "127.0.0.1", 0)
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-            lines = answer.read().decode().splitlines()
-    finally:
-        stop()
-    values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
-    assert float(values["vaelocity_events_total"]) == 1000
-    assert float(values["vaelocity_accepted_total"]) == stats.accepted
-    assert float(values["vaelocity_latency_seconds_count"]) == 1000
-    assert float(values['vaelocity_latency_seconds_bucket{le="+Inf"}']) == 1000
-    assert values[f'vaelocity_model{{model="{model.scorer.fingerprint}"}}'] == "1.0"
-    buckets = [float(v) for k, v in values.items() if "_bucket" in k]
+    values = values_of(stats, lambda: model.scorer.fingerprint)
+    assert values["vaelocity_events_total"] == 1000
+    assert values["vaelocity_accepted_total"] == stats.accepted
+    assert values["vaelocity_latency_seconds_count"] == 1000
+    assert values['vaelocity_latency_seconds_bucket{le="+Inf"}'] == 1000
+    assert values[f'vaelocity_model{{model="{model.scorer.fingerprint}"}}'] == 1
+    buckets = [v for k, v in values.items() if "_bucket" in k]
     assert buckets == sorted(buckets)
 
 
@@ -241,21 +234,15 @@ def test_prometheus_is_told_of_drift(watched: StreamScorer) -> None:
     recent = Recent(every=1)
     batch = broken(batch_of(2000))
     recent.update([batch], watched([batch]))
-    port, stop = serve_metrics(StreamStats(), lambda: "x", "127.0.0.1", 0, recent)
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-            lines = answer.read().decode().splitlines()
-    finally:
-        stop()
-    values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    values = values_of(StreamStats(), lambda: "x", recent)
     found = recent.drift()
     assert found is not None
-    assert float(values['vaelocity_drift_psi{of="score"}']) == found.psi
-    assert float(values['vaelocity_drift_ks{of="score"}']) == found.ks
+    assert values['vaelocity_drift_psi{of="score"}'] == found.psi
+    assert values['vaelocity_drift_ks{of="score"}'] == found.ks
     for one in found.channels:
-        assert float(values[f'vaelocity_drift_psi{{of="input:{one.name}"}}']) == one.psi
-        assert float(values[f'vaelocity_drift_ks{{of="input:{one.name}"}}']) == one.ks
-    assert float(values["vaelocity_inputs_not_ok"]) == 2
+        assert values[f'vaelocity_drift_psi{{of="input:{one.name}"}}'] == one.psi
+        assert values[f'vaelocity_drift_ks{{of="input:{one.name}"}}'] == one.ks
+    assert values["vaelocity_inputs_not_ok"] == 2
 
 
 def shown(view: Any) -> str:
