@@ -5,8 +5,8 @@
 
 Every actor loads the model once. Scores have the same bits on every actor.
 
-A block has one actor, and Ray reads small files together as one block: where a few files are to keep
-several actors busy, `dataset.repartition(blocks)` comes first.
+A block has one actor, and Ray reads small files together as one block: where a few files are to
+keep several actors busy, `dataset.repartition(blocks)` comes first.
 """
 
 from __future__ import annotations
