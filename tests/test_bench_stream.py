@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("pyarrow", reason="needs the extra vaelocity[stream]")
+import pyarrow as pa
 from bench_results import results
 
 from vaelocity.benchmark import timing
@@ -66,7 +67,6 @@ def test_actors_are_compared_while_all_are_at_work(module: Callable[[str], Modul
 
 def test_the_rate_of_actors_leaves_their_start_out(module: Callable[[str], ModuleType]) -> None:
     """One begins a second after the other: what counts is the time in which both are at work."""
-    pytest.importorskip("pyarrow")
     blocks = [
         {"actor": actor, "start": at, "end": at + 0.5, "rows": 100}
         for actor, first in ((1, 0.0), (2, 1.0))
@@ -151,8 +151,6 @@ def test_a_stream_is_judged_by_its_fastest_threads_and_the_low_end(
 
 
 def test_a_wrong_score_is_never_timed(module: Callable[[str], ModuleType]) -> None:
-    import pyarrow as pa
-
     expected = np.array([1.0, np.nan, 3.0], np.float32)
     sink = module("stream_scaling")._Compared(expected)
     sink.write(pa.record_batch({"score": np.tile(expected, 2)}))
