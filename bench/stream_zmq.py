@@ -9,9 +9,9 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,17 @@ from vaelocity.benchmark.timing import Contender, interleave, median, speedup
 from vaelocity.stream import open_source
 from vaelocity.stream.message import encode
 
-__all__ = ["THREADS", "frame", "sending", "threads_case", "zmq_cases"]
+__all__ = [
+    "THREADS",
+    "WANTED",
+    "dropped",
+    "frame",
+    "sender",
+    "sending",
+    "threads_case",
+    "timed",
+    "zmq_cases",
+]
 
 FRAMES = (512, 4096)
 WANTED = 5e6
@@ -35,11 +45,12 @@ THREADS = len(os.sched_getaffinity(0))
 AT_ONCE = 8192
 
 # As light as can be: one frame, sent again and again without a copy. argv: address, file, messages,
-# seconds between two of them. Prints when the first is due, and stays until it is killed: a sender
-# that hangs up takes with it what the kernel holds.
+# seconds between two of them, its processors. Prints when the first is due, and stays until it is
+# killed: a sender that hangs up takes with it what the kernel holds.
 _SENDER = """
-import sys, time, zmq
+import os, sys, time, zmq
 address, path, count, period = *sys.argv[1:3], int(sys.argv[3]), float(sys.argv[4])
+os.sched_setaffinity(0, map(int, sys.argv[5].split(",")))
 socket = zmq.Context().socket(zmq.PUSH)
 socket.set_hwm(64)
 socket.connect(address)
@@ -89,24 +100,44 @@ def frame(n_features: int, folder: Path, rows: int) -> Path:
 
 
 @contextmanager
+def sender(
+    address: str, path: Path, count: int, period: float = 0.0, processors: Iterable[int] = ()
+) -> Iterator[float]:
+    """A process that sends the file `count` times to an address; when the first is due
+    (time.perf_counter()). processors: its own; those of this process where none are given."""
+    own = ",".join(map(str, processors or os.sched_getaffinity(0)))
+    with subprocess.Popen(
+        [sys.executable, "-c", _SENDER, address, str(path), str(count), str(period), own],
+        stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        try:
+            yield float(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+@contextmanager
 def sending(
-    scorer: Any, folder: Path, rows: int, count: int, period: float = 0.0
+    scorer: Any,
+    folder: Path,
+    rows: int,
+    count: int,
+    period: float = 0.0,
+    *,
+    transport: str = "ipc",
+    processors: Iterable[int] = (),
 ) -> Iterator[tuple[Any, float]]:
-    """The source of `count` messages, and when the first of them is due (time.perf_counter())."""
+    """The source of `count` messages, and when the first of them is due (time.perf_counter()).
+    transport: ipc, a socket file, or tcp, the loopback device. processors: the sender's."""
     path = frame(scorer.n_features, folder, rows)
     with tempfile.TemporaryDirectory(dir=folder) as name:
-        source = open_source(f"zmq+ipc://{name}/s?bind=1", scorer.feature_names)
-        args = [f"ipc://{name}/s", str(path), str(count), str(period)]
-        with subprocess.Popen(
-            [sys.executable, "-c", _SENDER, *args],
-            stdout=subprocess.PIPE, text=True,
-        ) as sender:  # fmt: skip
-            assert sender.stdout is not None
-            try:
-                yield source, float(sender.stdout.readline())
-            finally:
-                source.close()
-                sender.kill()
+        address = f"zmq+ipc://{name}/s" if transport == "ipc" else "zmq://127.0.0.1:*"
+        source = open_source(f"{address}?bind=1", scorer.feature_names)
+        with ExitStack() as stack:
+            stack.callback(source.close)
+            due = stack.enter_context(sender(source.endpoint, path, count, period, processors))
+            yield source, due
 
 
 def _case(scorer: Any, network: str, folder: Path, rows: int, quick: bool) -> dict[str, Any]:
@@ -114,7 +145,7 @@ def _case(scorer: Any, network: str, folder: Path, rows: int, quick: bool) -> di
     ways: dict[str, Callable[[Any], int]] = {
         "stream": lambda source: int(pumped(scorer, source, threads=THREADS).messages),
         "beside": lambda source: _beside(scorer, source, rows),
-        "dropped": _dropped,
+        "dropped": dropped,
     }
     seconds: dict[str, list[float]] = {name: [] for name in (*ways, "alone")}
     block = np.concatenate([jet_rows(1 << 16, scorer.n_features)] * 8)
@@ -124,7 +155,7 @@ def _case(scorer: Any, network: str, folder: Path, rows: int, quick: bool) -> di
         seconds["alone"].append((time.perf_counter() - start) / len(block))
         for name, way in list(ways.items())[:: 1 if i % 2 else -1]:
             with sending(scorer, folder, rows, count) as (source, _):
-                seconds[name].append(_timed(source, way, count) / (count * rows))
+                seconds[name].append(timed(source, way, count) / (count * rows))
     rates = {name: 1 / median(values).value for name, values in seconds.items()}
     bytes_per_second = rates["dropped"] * 4 * scorer.n_features
     return line(
@@ -144,8 +175,8 @@ def _case(scorer: Any, network: str, folder: Path, rows: int, quick: bool) -> di
     )
 
 
-def _timed(source: Any, way: Callable[[Any], int], count: int) -> float:
-    """Seconds from the first message on."""
+def timed(source: Any, way: Callable[[Any], int], count: int) -> float:
+    """Seconds from the first message on, until a way has taken all of them."""
     while not source._socket.poll(1000):
         pass
     begin = time.perf_counter()
@@ -155,7 +186,8 @@ def _timed(source: Any, way: Callable[[Any], int], count: int) -> float:
     return taken
 
 
-def _dropped(source: Any) -> int:
+def dropped(source: Any) -> int:
+    """Receive and forget."""
     messages = 0
     while len(source._socket.recv(copy=False).buffer):
         messages += 1

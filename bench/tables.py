@@ -24,6 +24,8 @@ TITLES = {
     "ops": "The operations, forward and backward",
     "fit": "Training",
     "stream": "A stream",
+    "stream-scaling": "A stream by scoring threads",
+    "stream-ray": "Ray Data",
 }
 SIZES = ("4096x16", "4096x784", "VAE loss")
 """Of the operations' cases those with one of these in their name."""
@@ -60,7 +62,7 @@ def _section(stem: str, results: Mapping[str, Any], folder: Path) -> list[str]:
     ]
     if (folder / f"{stem}.svg").exists():
         head += ["", f"![]({folder.name}/{stem}.svg)"]
-    if stem == "stream":
+    if stem.startswith("stream"):
         return [*head, "", *_streams(results["cases"])]
     cases = [case for case in results["cases"] if _shown(stem, case)]
     return [*head, "", *_table(cases)] if cases else head

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import image_networks
@@ -20,6 +22,7 @@ from vaelocity import _core
 from vaelocity.bundle import read_bundle, write_bundle
 from vaelocity.narrowing import narrowed
 
+_BENCH = Path(__file__).parents[1] / "bench"
 KINDS = {False: ["reconstruction"], True: ["reconstruction", "kl", "mu2", "rz", "elbo"]}
 
 
@@ -31,6 +34,17 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set VAELOCITY_DATA to its folder")
     return folder
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
+    """module("race"): a file of bench/, as its scripts import it."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(str(_BENCH))
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if str(_BENCH) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bench_results import results
 
 import vaelocity
 from vaelocity import frozen, frozen_layers
@@ -20,17 +19,6 @@ from vaelocity.benchmark import cases, networks, race, score_report, timing
 from vaelocity.benchmark.machine import NO_PEAK
 
 BENCH = Path(__file__).parents[1] / "bench"
-
-
-@pytest.fixture
-def module(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
-    """module("race"): a file of bench/, as its scripts import it."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(str(BENCH))
-    yield importlib.import_module
-    for name in set(sys.modules) - before:
-        if str(BENCH) in str(getattr(sys.modules[name], "__file__", "")):
-            del sys.modules[name]
 
 
 def entry(scores: Any, **more: Any) -> race.Entry:
@@ -155,28 +143,6 @@ def case(speedup: float) -> dict[str, Any]:
     entries = [line("vaelocity", 80.0, None), line("torch eager", 80.0 / speedup, speedup)]
     name = "59-64-32-16-32-64-59"
     return {"id": f"{name}/4096", "title": "4,096 rows", "rows": 4096, "entries": entries}
-
-
-def results(*cases: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "cases": list(cases),
-        "start": {"value": 0.05, "low": 0.04, "high": 0.06},
-        "date": "2026-01-01 00:00 UTC",
-        "machine": {
-            "cpu": "a processor",
-            "cpus": 2,
-            "flags": ["avx2"],
-            "load_average": [0.0, 0.0, 0.0],
-            "system": "Linux",
-            "python": "3.11",
-            "packages": {"torch": "2.13.0", "openvino": None},
-            "commit": None,
-        },
-        "peak": {"gflops": None, "why": "no C compiler found"},
-        "isa": "avx2",
-        "notes": "",
-        "schema": 1,
-    }
 
 
 def test_requirements_are_judged_on_the_whole_interval(
@@ -383,7 +349,9 @@ def test_committed_results_have_the_fields_of_the_page() -> None:
         assert {"commit", "cpu", "packages", "load_average"} <= read["machine"].keys()
 
 
-@pytest.mark.parametrize("stem", ["ops", "ops-cuda", "fit", "stream"])
+@pytest.mark.parametrize(
+    "stem", ["ops", "ops-cuda", "fit", "stream", "stream-scaling", "stream-ray"]
+)
 def test_committed_pages_are_those_of_their_results(
     module: Callable[[str], ModuleType], stem: str
 ) -> None:
@@ -393,30 +361,6 @@ def test_committed_pages_are_those_of_their_results(
         read = json.loads(file.read_text())
         assert read["schema"] == report.SCHEMA
         assert file.with_suffix(".md").read_text() == report.markdown(read)
-
-
-def test_the_page_of_a_stream(module: Callable[[str], ModuleType]) -> None:
-    report = module("stream_report")
-    latency = {"p50": 1.2e-3, "p99": 3e-3, "p99.9": 5e-3}
-    ratio = timing.Estimate(0.9, 0.85, 0.95)
-    cases = [
-        report.line("file", 10, 2e6, ratio=ratio, of="the scorer alone", wanted=">= 0.8", met=True),
-        report.line("paced", 10, 5e5, latency=latency, note="a note"),
-    ]
-    page = report.markdown({**results(), "cases": cases, "network": "7-5-7"})
-    assert "| file | 2 | 0.90 [0.85, 0.95] of the scorer alone |  | >= 0.8 | yes |  |" in page
-    assert "| paced | 0.5 |  | 1.2 ms / 3 ms / 5 ms | stated |  | a note |" in page
-
-
-def test_actors_are_compared_while_all_are_at_work(module: Callable[[str], ModuleType]) -> None:
-    """The second begins at 1 s and the first ends at 3 s: within, 10 + 10 + half of 10 events."""
-    blocks = [
-        {"actor": 1, "start": 0.0, "end": 1.0, "rows": 10},
-        {"actor": 1, "start": 1.0, "end": 3.0, "rows": 10},
-        {"actor": 2, "start": 1.0, "end": 2.0, "rows": 10},
-        {"actor": 2, "start": 2.0, "end": 4.0, "rows": 10},
-    ]
-    assert module("stream_ray").rate(blocks) == pytest.approx(25 / 2)
 
 
 def test_a_soak_that_grows_or_loses_is_seen(
@@ -491,27 +435,6 @@ def test_a_clock_that_changed_is_no_change(module: Callable[[str], ModuleType]) 
         compare.compare(old, new)
 
 
-def test_results_of_streams_have_a_table_and_are_not_compared(
-    module: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tables, compare = module("tables"), module("compare")
-    line, ratio = module("stream_report").line, timing.Estimate(0.9, 0.85, 0.95)
-    latency = {"p50": 1e-3, "p99": 3e-3}
-    cases = [
-        line("a file", 10, 2e6, ratio=ratio, of="the scorer alone", wanted=">= 0.8", met=True),
-        line("paced", 10, 2e6, latency=latency),
-    ]
-    made = {**results(), "cases": cases}
-    (tmp_path / "machine").mkdir()
-    (tmp_path / "machine" / "stream.json").write_text(json.dumps(made))
-    monkeypatch.setattr(tables, "RESULTS", tmp_path)
-    page = tables.page()
-    assert "| a file | 2.00 | 0.90 [0.85, 0.95] | the scorer alone |  | >= 0.8 |" in page
-    assert "| paced | 2.00 |  |  | 1 ms / 3 ms | stated |" in page
-    with pytest.raises(ValueError, match="cases without entries"):
-        compare.compare(made, made)
-
-
 def test_the_committed_summary_is_that_of_the_results(
     module: Callable[[str], ModuleType],
 ) -> None:
@@ -522,15 +445,3 @@ def test_the_committed_summary_is_that_of_the_results(
     found = tables.best(case(3.0))
     assert list(found) == ["torch eager"]
     assert found["torch eager"] == pytest.approx({"value": 3.0, "low": 2.97, "high": 3.03})
-
-
-def test_the_rate_of_actors_leaves_their_start_out(module: Callable[[str], ModuleType]) -> None:
-    """One begins a second after the other: what counts is the time in which both are at work."""
-    pytest.importorskip("pyarrow")
-    blocks = [
-        {"actor": actor, "start": at, "end": at + 0.5, "rows": 100}
-        for actor, first in ((1, 0.0), (2, 1.0))
-        for at in np.arange(first, 4.0, 0.5)
-    ]
-    assert module("stream_ray").rate(blocks) == pytest.approx(400)
-    assert module("stream_ray").rate(blocks[:8]) == pytest.approx(200)

@@ -13,7 +13,7 @@ pytest.importorskip("confluent_kafka", reason="needs the extra vaelocity[stream]
 
 README = Path(__file__).parents[1] / "README.md"
 LEFT_OUT = {
-    "make demo": "runs for two minutes; tests/test_cli.py runs the demo with --quick",
+    "make demo": "runs for two minutes; tests/cli/test_program.py runs the demo with --quick",
     "find_package(vaelocity": "tests/consumer is built with it in tests/test_cpp.py",
     "vael_load_file(": "a part of a program; tests/consumer/main.c is a whole one",
 }

@@ -6,8 +6,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-import confluent_kafka as kafka
 import numpy as np
+import pytest
+
+# Who imports this file is skipped where they are not there.
+pytest.importorskip("pyarrow", reason="needs the extra vaelocity[stream]")
+pytest.importorskip("typer", reason="needs the extra vaelocity[cli]")
+pytest.importorskip("confluent_kafka", reason="needs the extra vaelocity[stream]")
+
+import confluent_kafka as kafka
 import pyarrow as pa
 from stream_ends import NAMES, numbered
 
@@ -51,11 +58,15 @@ class Broker:
             self.host.produce(topic, value, partition=(first + i) % 4)
         assert self.host.flush(20) == 0
 
-    def messages(self, topic: str, enough: int = 10**9, seconds: float = 3.0) -> list[Any]:
-        """What is in a topic: until there is `enough`, or nothing came for a second."""
+    def messages(
+        self, topic: str, enough: int = 10**9, seconds: float = 3.0, level: str = "read_committed"
+    ) -> list[Any]:
+        """What is in a topic: until there is `enough`, or nothing came for a second. level: of
+        isolation; the mock knows only read_uncommitted."""
         reader = kafka.Consumer(
             {"bootstrap.servers": self.address, "group.id": f"read {time.time()}",
-             "auto.offset.reset": "earliest", "enable.auto.commit": False, **QUIET}
+             "auto.offset.reset": "earliest", "enable.auto.commit": False,
+             "isolation.level": level, **QUIET}
         )  # fmt: skip
         reader.assign([kafka.TopicPartition(topic, p, 0) for p in range(4)])
         found: list[Any] = []
@@ -137,3 +148,18 @@ def command(bundle: Path, broker: Broker, sink: str, *more: str) -> list[str]:
         "--commit-seconds", "0.05",
         "--batch-size", "200", *more,
     ]  # fmt: skip
+
+
+def received(source: Any, count: int) -> list[Any]:
+    """The messages of a source: `count` at least."""
+    found: list[Any] = []
+    deadline = time.monotonic() + 30
+    while len(found) < count and time.monotonic() < deadline:
+        found += source.poll(0.1)
+    assert len(found) >= count
+    return found
+
+
+def written(sink: Any, message: Any, bundle: Path) -> None:
+    """Give the scores of a message to a sink."""
+    sink.write(vaelocity.score_batch(vaelocity.load(bundle), message.batch, columns=["event"]))

@@ -7,7 +7,6 @@ import os
 import resource
 import signal
 import threading
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
@@ -19,6 +18,7 @@ pytest.importorskip("pyarrow", reason="needs the extra vaelocity[stream]")
 pytest.importorskip("typer", reason="needs the extra vaelocity[cli]")
 import pyarrow as pa
 import pyarrow.parquet as pq
+from prometheus_page import page_at
 from stream_ends import D, rows_of, stream_of, table_of
 from stream_process import started, wait_for
 
@@ -187,8 +187,8 @@ def test_a_running_stream_is_watched_and_takes_up_a_new_model(
         feed.write_batch(batches[2])
         models.append(model_of(scores))
         assert models == fingerprints
-        wait_for(lambda: "\nvaelocity_events_total 300.0\n" in text_at(url))
-        assert f'vaelocity_model{{model="{fingerprints[2]}"}} 1.0' in text_at(url)
+        wait_for(lambda: "\nvaelocity_events_total 300.0\n" in page_at(url))
+        assert f'vaelocity_model{{model="{fingerprints[2]}"}} 1.0' in page_at(url)
         entry = json.loads(told.find('"events": 300'))
         assert (entry["level"], entry["message"], entry["nan"]) == ("info", "progress", 0)
         feed.close()
@@ -223,8 +223,3 @@ def model_of(scores: pa.RecordBatchReader) -> str:
     """The fingerprint that the next batch carries."""
     _, metadata = scores.read_next_batch_with_custom_metadata()
     return metadata[b"vaelocity.fingerprint"].decode()
-
-
-def text_at(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=5) as answer:
-        return answer.read().decode()

@@ -1,18 +1,18 @@
 """Kafka, against the broker that librdkafka brings along (test.mock.num.brokers): it keeps offsets,
-groups and messages as a broker does. Transactions and a broker that goes away: the files beside."""
+groups and messages as a broker does; and against Tansu where it is installed. Transactions and a
+broker that goes away: the files beside."""
 
 from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("pyarrow", reason="needs the extra vaelocity[stream]")
-pytest.importorskip("typer", reason="needs the extra vaelocity[cli]")
-pytest.importorskip("confluent_kafka", reason="needs the extra vaelocity[stream]")
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,6 +26,7 @@ from kafka_broker import (
     pumped,
     scores_in,
 )
+from kafka_tansu import tansu
 from stream_ends import NAMES, D
 from stream_process import ended, started, wait_for
 
@@ -34,9 +35,16 @@ from vaelocity.cli import main
 from vaelocity.stream import Rejects, open_sink, open_source
 
 
-@pytest.fixture
-def broker() -> Broker:
-    return Broker()
+@pytest.fixture(params=["mock", "tansu"])
+def broker(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Broker]:
+    """librdkafka's, and one that others wrote where it is installed."""
+    if request.param == "mock":
+        yield Broker()
+        return
+    with tansu(tmp_path_factory.mktemp("tansu")) as found:
+        yield found
 
 
 def test_from_topic_to_topic_and_on_from_the_committed_offset(broker: Broker, bundle: Path) -> None:

@@ -8,12 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
-pytest.importorskip("pyarrow", reason="needs the extra vaelocity[stream]")
-pytest.importorskip("typer", reason="needs the extra vaelocity[cli]")
-pytest.importorskip("confluent_kafka", reason="needs the extra vaelocity[stream]")
-
 from kafka_broker import Broker, command, expected, payloads, scores_in
 from kafka_wire import Wire
 from stream_process import ended, started, wait_for

@@ -8,12 +8,9 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-pytest.importorskip("pyarrow", reason="needs the extra vaelocity[stream]")
-pytest.importorskip("typer", reason="needs the extra vaelocity[cli]")
 pytest.importorskip("confluent_kafka", reason="needs the extra vaelocity[stream]")
 
 import confluent_kafka as kafka
@@ -26,13 +23,14 @@ from kafka_broker import (
     expected,
     payloads,
     pumped,
+    received,
     scores_in,
+    written,
 )
 from kafka_wire import Ledger, Wire
 from stream_ends import NAMES
 from stream_process import ended, started, wait_for
 
-import vaelocity
 from vaelocity.stream import StreamError, open_sink, open_source
 
 
@@ -114,19 +112,6 @@ def test_kill_9_in_a_transaction_loses_nothing_and_doubles_nothing(
     assert ledger.dropped, "the open transaction was aborted"
     written = scores_in([message.value() for message in broker.direct.messages("out")])
     assert any(len(scores) > 1 for scores in written.values()), "read_uncommitted sees it"
-
-
-def received(source: Any, count: int) -> list[Any]:
-    found: list[Any] = []
-    deadline = time.monotonic() + 30
-    while len(found) < count and time.monotonic() < deadline:
-        found += source.poll(0.1)
-    assert len(found) >= count
-    return found
-
-
-def written(sink: Any, message: Any, bundle: Path) -> None:
-    sink.write(vaelocity.score_batch(vaelocity.load(bundle), message.batch, columns=["event"]))
 
 
 def test_messages_that_were_read_before_a_rebalance_are_not_committed(

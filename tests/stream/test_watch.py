@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +15,7 @@ import pytest
 
 pytest.importorskip("pyarrow", reason="needs the extra vaelocity[stream]")
 import pyarrow as pa
+from prometheus_page import values_of
 from stream_ends import D, ListSink, ListSource, batch_of, messages
 
 import vaelocity
@@ -25,7 +25,6 @@ from vaelocity.stream import Pump, StreamScorer
 from vaelocity.stream.latency import LatencyHistogram
 from vaelocity.stream.logs import JsonLines, Progress
 from vaelocity.stream.message import Message
-from vaelocity.stream.metrics import serve_metrics
 from vaelocity.stream.recent import Recent
 from vaelocity.stream.scoring import Expected
 from vaelocity.stream.shadow import ShadowWatch
@@ -63,19 +62,13 @@ def test_prometheus_is_told_the_same_counts(model: StreamScorer) -> None:
     pytest.importorskip("prometheus_client", reason="needs the extra vaelocity[stream]")
     pump = Pump(ListSource(messages([300, 700])), ListSink(), model)
     stats = pump.run()
-    port, stop = serve_metrics(stats, lambda: model.scorer.fingerprint, "127.0.0.1", 0)
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-            lines = answer.read().decode().splitlines()
-    finally:
-        stop()
-    values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
-    assert float(values["vaelocity_events_total"]) == 1000
-    assert float(values["vaelocity_accepted_total"]) == stats.accepted
-    assert float(values["vaelocity_latency_seconds_count"]) == 1000
-    assert float(values['vaelocity_latency_seconds_bucket{le="+Inf"}']) == 1000
-    assert values[f'vaelocity_model{{model="{model.scorer.fingerprint}"}}'] == "1.0"
-    buckets = [float(v) for k, v in values.items() if "_bucket" in k]
+    values = values_of(stats, lambda: model.scorer.fingerprint)
+    assert values["vaelocity_events_total"] == 1000
+    assert values["vaelocity_accepted_total"] == stats.accepted
+    assert values["vaelocity_latency_seconds_count"] == 1000
+    assert values['vaelocity_latency_seconds_bucket{le="+Inf"}'] == 1000
+    assert values[f'vaelocity_model{{model="{model.scorer.fingerprint}"}}'] == 1
+    buckets = [v for k, v in values.items() if "_bucket" in k]
     assert buckets == sorted(buckets)
 
 
@@ -188,6 +181,26 @@ def test_what_is_older_than_the_window_is_forgotten(
         assert len(recent._parts) <= 8
 
 
+def test_inputs_of_few_rows_are_counted_in_the_part_that_saw_them(
+    watched: StreamScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows are counted some hundred at a time: none may wait beyond its part of the window."""
+    now = 1000.0
+    clock = SimpleNamespace(monotonic=lambda: now)
+    monkeypatch.setattr("vaelocity.stream.recent.time", clock)
+    recent, monitor = Recent(seconds=60, every=1), DriftMonitor(watched.expected.rows)
+    for first in range(0, 1200, 300):
+        batch = batch_of(300, first)
+        recent.update([batch], watched([batch]))
+        monitor.update(features(batch))
+        now += 10
+    found = recent.drift()
+    assert found is not None
+    assert found.rows == 1200
+    by_name = sorted(found.channels, key=lambda one: one.name)
+    assert by_name == monitor.channels(watched.scorer.feature_names)
+
+
 def test_of_a_fast_stream_few_inputs_and_of_few_events_nothing_is_said(
     watched: StreamScorer,
 ) -> None:
@@ -221,21 +234,15 @@ def test_prometheus_is_told_of_drift(watched: StreamScorer) -> None:
     recent = Recent(every=1)
     batch = broken(batch_of(2000))
     recent.update([batch], watched([batch]))
-    port, stop = serve_metrics(StreamStats(), lambda: "x", "127.0.0.1", 0, recent)
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-            lines = answer.read().decode().splitlines()
-    finally:
-        stop()
-    values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    values = values_of(StreamStats(), lambda: "x", recent)
     found = recent.drift()
     assert found is not None
-    assert float(values['vaelocity_drift_psi{of="score"}']) == found.psi
-    assert float(values['vaelocity_drift_ks{of="score"}']) == found.ks
+    assert values['vaelocity_drift_psi{of="score"}'] == found.psi
+    assert values['vaelocity_drift_ks{of="score"}'] == found.ks
     for one in found.channels:
-        assert float(values[f'vaelocity_drift_psi{{of="input:{one.name}"}}']) == one.psi
-        assert float(values[f'vaelocity_drift_ks{{of="input:{one.name}"}}']) == one.ks
-    assert float(values["vaelocity_inputs_not_ok"]) == 2
+        assert values[f'vaelocity_drift_psi{{of="input:{one.name}"}}'] == one.psi
+        assert values[f'vaelocity_drift_ks{{of="input:{one.name}"}}'] == one.ks
+    assert values["vaelocity_inputs_not_ok"] == 2
 
 
 def shown(view: Any) -> str:

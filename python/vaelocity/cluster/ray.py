@@ -4,6 +4,9 @@
     scores = dataset.map_batches(vaelocity.cluster.ray.Scorer, **options("jets.vael", actors=4))
 
 Every actor loads the model once. Scores have the same bits on every actor.
+
+A block has one actor, and Ray reads small files together as one block: where a few files are to
+keep several actors busy, `dataset.repartition(blocks)` comes first.
 """
 
 from __future__ import annotations

@@ -26,6 +26,8 @@ _PARTS = 6
 _LEAST = 1000
 # Nobody looks more often, and every look takes some milliseconds of the interpreter's time.
 _LOOK_SECONDS = 1.0
+# Rows of the inputs that are counted at a time. 59 features: 0.6 ms and 3.5 us a row.
+_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,33 @@ class Drift:
 
 
 class _Part:
-    """A sixth of the window."""
+    """A sixth of the window.
+
+    inputs   what was counted of the inputs; None where the model does not say what to expect
+    held     rows still to be counted, float32 [n, d] each
+    rows     counted and held
+    """
 
     def __init__(self, model: StreamScorer, now: float) -> None:
         rows = model.expected.rows
         self.began = now
         self.scores = ScoreHistogram(model.scorer.kind, model.scorer.identity)
         self.inputs = None if rows is None else DriftMonitor(rows)
+        self.held: list[npt.NDArray[np.float32]] = []
+        self.rows = 0
+
+    def add(self, rows: npt.NDArray[np.float32]) -> None:
+        """Count rows, in some time: to count two takes as long as to count a hundred."""
+        self.held.append(rows)
+        self.rows += len(rows)
+        if self.inputs is not None and self.rows - self.inputs.n >= _AT_ONCE:
+            self.settle()
+
+    def settle(self) -> None:
+        """Count what is held."""
+        if self.inputs is not None and self.held:
+            self.inputs.update(np.concatenate(self.held))
+            self.held = []
 
     def copy(self, model: StreamScorer) -> _Part:
         """model: the same."""
@@ -121,9 +143,9 @@ class Recent:
             part = self._part(scored.model, time.monotonic())
             part.scores.update(scored.scores)
             if part.inputs is not None:
-                every = 1 if part.inputs.n < self._whole else self._every
+                every = 1 if part.rows < self._whole else self._every
                 for rows in self._sampled(batches, scored.model.scorer.feature_names, every):
-                    part.inputs.update(rows)
+                    part.add(rows)
 
     def look(self) -> Drift | None:
         """The window as it is; None before the first event. Not older than a second."""
@@ -141,6 +163,7 @@ class Recent:
                 return None
             # Only the last part still changes.
             parts = [*self._parts][:-1]
+            self._parts[-1].settle()
             whole = self._parts[-1].copy(model)
         for part in parts:
             whole.merge(part)
@@ -154,6 +177,8 @@ class Recent:
             self._model = model
             self._parts.clear()
         if not self._parts or now - self._parts[-1].began >= self._seconds / _PARTS:
+            if self._parts:
+                self._parts[-1].settle()
             self._parts.append(_Part(model, now))
         while now - self._parts[0].began >= self._seconds * (1 + 1 / _PARTS):
             self._parts.popleft()
@@ -162,7 +187,8 @@ class Recent:
     def _sampled(
         self, batches: Sequence[pa.RecordBatch], names: Sequence[str], every: int
     ) -> Iterator[npt.NDArray[np.float32]]:
-        """Every `every`-th row of the stream, float32 [n, d]."""
+        """Every `every`-th row of the stream, float32 [n, d]; copies, so that no
+        message is kept."""
         for batch in batches:
             some = slice(self._skip, None, every)
             if batch.num_rows > self._skip:
@@ -170,7 +196,7 @@ class Recent:
                 if isinstance(layout, list):
                     yield np.stack([column[some] for column in layout], axis=1)
                 else:
-                    yield layout[some]
+                    yield layout[some].copy()
             self._skip = (self._skip - batch.num_rows) % every
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,40 +14,15 @@ import pytest
 pytest.importorskip("typer", reason="needs the extra vaelocity[cli]")
 import pyarrow as pa
 import pyarrow.parquet as pq
+from cli_runs import Run
 
 import vaelocity
 from vaelocity.bundle import read_bundle, write_bundle
 from vaelocity.bundle_parts import get_histogram, put_reference
-from vaelocity.cli import main
 from vaelocity.drift import Reference
 from vaelocity.faults import rate_changes
 
 NAMES = [f"f{j}" for j in range(5)]
-
-
-@dataclass(frozen=True)
-class Ran:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Ran]
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    def call(*args: object) -> Ran:
-        capfd.readouterr()
-        code = main([str(arg) for arg in args])
-        captured = capfd.readouterr()
-        return Ran(code, captured.out, captured.err)
-
-    return call
 
 
 def events(n: int, seed: int) -> np.ndarray:
