@@ -142,6 +142,28 @@ struct Status {
   bool finite, missed;
 };
 
+/// One row, features in the vector, none of them prepared. x: [padded(n_features)], 0 in the
+/// padding. False where one is not finite.
+inline bool load_plain(const Plan &plan, const float *raw, float *x) {
+  const float *mean = plan.mean, *inverse_scale = plan.inverse_scale;
+  const int n = plan.n_features;
+  Vec bad = zero();
+  const auto standardise = [&](int j, Vec v) VAEL_INLINE {
+    bad = fma(v, zero(), bad);
+    store(x + j, (v - load(mean + j)) * load(inverse_scale + j));
+  };
+  int j = 0;
+  for (; j + Vec::lanes <= n; j += Vec::lanes)
+    standardise(j, load(raw + j));
+  if (j < n) {
+    standardise(j, load_first(raw + j, n - j));
+    j += Vec::lanes;
+  }
+  for (; j < padded(n); j += Vec::lanes)
+    store(x + j, zero());
+  return all_zero(bad);
+}
+
 /// One row, features in the vector. x: [padded(n_features)], 0 in the padding.
 inline Status load_one(const Plan &plan, const Rows &rows, size_t row, float *x) {
   const float *raw = rows.rows + static_cast<ptrdiff_t>(row) * rows.row_stride;
@@ -150,17 +172,13 @@ inline Status load_one(const Plan &plan, const Rows &rows, size_t row, float *x)
       x[j] = rows.columns[j][static_cast<ptrdiff_t>(row) * rows.column_stride];
     raw = x;
   }
-  const bool prepared = plan.columns.any();
+  if (!plan.columns.any())
+    return {load_plain(plan, raw, x), false};
   float *keep = plan.columns.keep_at < 0 ? nullptr : x + plan.columns.keep_at;
   Found found{zero(), zero()};
   for (int j = 0; j < padded(plan.n_features); j += Vec::lanes) {
     const int left = plan.n_features - j;
     const Vec v = left >= Vec::lanes ? load(raw + j) : load_first(raw + j, left < 0 ? 0 : left);
-    if (!prepared) {
-      found.bad = fma(v, zero(), found.bad);
-      store(x + j, (v - load(plan.mean + j)) * load(plan.inverse_scale + j));
-      continue;
-    }
     Vec counts;
     store(x + j,
           prepare(plan, [j](const float *array) { return load(array + j); }, v, found, counts));
