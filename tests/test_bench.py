@@ -183,16 +183,16 @@ def test_requirements_are_judged_on_the_whole_interval(
     module: Callable[[str], ModuleType],
 ) -> None:
     judge = module("requirements").judge
-    met = {r["name"]: r["met"] for r in judge(results(case(3.01)))}
+    met = {r["name"]: r["met"] for r in judge(results(case(3.01)), {})}
     assert met["4,096 rows: the best peer"]
     assert not met["4,096 rows: torch eager, as one writes it"]  # the interval reaches below 3
-    bound = next(r for r in judge(results(case(2.0))) if not r["met"])
+    bound = next(r for r in judge(results(case(2.0)), {}) if not r["met"])
     assert "out of reach here: at 100 % of this core's peak it would be 2.50 x" in bound["why"]
 
 
 def test_pages_are_made_from_json(module: Callable[[str], ModuleType], tmp_path: Path) -> None:
     whole = results(case(2.0))
-    whole["requirements"] = module("requirements").judge(whole)
+    whole["requirements"] = module("requirements").judge(whole, {})
     refused = dict(whole["cases"][0]["entries"][1])
     refused |= {"status": "refused", "reason": "off by 1e-2", "seconds": None, "speedup": None}
     whole["cases"][0]["entries"].append(refused)
