@@ -13,7 +13,7 @@ from types import ModuleType
 import pytest
 
 import vaelocity
-from vaelocity.benchmark import networks
+from vaelocity import frozen
 
 BENCH = Path(__file__).parents[1] / "bench"
 
@@ -57,16 +57,16 @@ def test_kinds(module: Callable[[str], ModuleType], text: str, expected: dict[st
 
 
 def test_the_scorer_multiplies_what_it_must_and_no_more(
-    module: Callable[[str], ModuleType], tmp_path: Path
+    module: Callable[[str], ModuleType], make_bundle: Callable[..., Path], tmp_path: Path
 ) -> None:
     missing = [tool for tool in ("g++", "objdump", "valgrind") if shutil.which(tool) is None]
     if missing:
         pytest.skip(f"not here: {', '.join(missing)}")
-    network = networks.build(20, (12,), 3, tmp_path)
-    if vaelocity.load(network.path).isa not in ("avx2", "avx512"):
+    path = make_bundle([20, 12, 3])
+    if vaelocity.load(path).isa not in ("avx2", "avx512"):
         pytest.skip("no AVX2")
     script = module("score")
-    found = script.count(script.build(tmp_path), network)
+    found = script.count(script.build(tmp_path), frozen.read("20-12-3", path))
     assert found["products"] == 2 * (20 * 12 + 12 * 3)
     # A vector of rows: a fma for every product and feature of the loss; one for the test of every
     # feature, where the last square of 8 overlaps the one before.

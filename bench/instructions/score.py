@@ -31,7 +31,7 @@ from score_counts import FMA, ISSUE, LANES, LATENCY, LOADS, VECTORS  # noqa: E40
 from vaelocity.benchmark import compiled, machine, pages  # noqa: E402
 from vaelocity.frozen import Dense, Network  # noqa: E402
 
-ROWS = {"rows": 1024, "columns": 1024, "event": 64}
+ROWS = {"rows": 256, "columns": 256, "event": 64}
 IMAGE_ROWS = 64
 FUNCTIONS = {"columns": "vael_score_columns"}
 
@@ -108,9 +108,9 @@ def markdown(results: Mapping[str, Any], times: Mapping[str, float]) -> str:
         "",
         "- products / 8: fused multiply-adds that the layers' products need.",
         "- bytes loaded: by instructions, nearly all from L1; row: bytes that come from memory.",
-        f"- at most: of the peak, with {FMA} fused multiply-adds, {LOADS} loads, {VECTORS} of them of "
-        f"vectors, and {ISSUE} instructions a cycle (Zen 3); of an event also where products wait for "
-        "others.",
+        f"- at most: of the peak, with {FMA} fused multiply-adds, {LOADS} loads ({VECTORS} of "
+        f"vectors) and {ISSUE} instructions a cycle (Zen 3); of an event also where products wait "
+        "for others.",
         "- measured: from score.json; instructions a cycle: what that took.",
         "",
         *pages.table(
