@@ -53,8 +53,7 @@ class Found:
 
 def candidates(start: Config) -> list[Config]:
     """For many rows, the rule's first. Tiles of 64 and more rows use Hopper's wgmma; stages above 1
-    copy the next tile while one is computed; rows in groups go through the tensor memory
-    accelerator, and by themselves are tried where they did best before."""
+    copy the next tile while one is computed."""
     sizes = [(64, 4), (128, 8), (64, 8)] if start.kernel == "score" else [(64, 4), (128, 8)]
     found = [
         replace(start, many=Launch(block_rows, warps, stages, per_sm))
@@ -62,8 +61,6 @@ def candidates(start: Config) -> list[Config]:
         for stages in (1, 2, 3)
         for per_sm in (1, 2, 3, 4)
     ]
-    for stages, per_sm in ((1, 2), (1, 3), (2, 2), (3, 2)):
-        found.append(replace(start, many=Launch(64, 4, stages, per_sm), grouped=False))
     return [replace(each, few_rows=0) for each in dict.fromkeys([start, *found])]
 
 
@@ -142,7 +139,7 @@ def _sweep_one(
     best_few, why_few = _best(tried_few, f"{min(n, FEW_ROWS):,} rows")
     config = replace(base, why=f"{why}; {why_few}")
     if best:
-        config = replace(config, many=Launch(*best["launch"]), grouped=best["grouped"])
+        config = replace(config, many=Launch(*best["launch"]))
     if best_few:
         config = replace(config, few=Launch(*best_few["launch"]))
     name = network_name(each.network(folder))
@@ -168,7 +165,6 @@ def _try(
     launch = config.launch(len(put[0]))
     told = {
         "launch": [launch.block_rows, launch.warps, launch.stages, launch.per_sm],
-        "grouped": config.grouped,
         "seconds": None,
     }
     taken, errors = [], []

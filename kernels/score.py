@@ -19,10 +19,8 @@ from vaelocity.kernels.score_terms import (
     RECONSTRUCTION,
     combine,
     latent_sum,
-    load_grouped,
     load_rows,
     nonfinite,
-    rows_of,
     standardize,
     tiles_of,
     write,
@@ -47,17 +45,22 @@ def _weights(weights, SPLIT: tl.constexpr, LAYERS: tl.constexpr, L: tl.constexpr
 @triton.jit
 def _dense_block(
     h, resident, weights, biases, n: tl.constexpr, LAYERS: tl.constexpr, L: tl.constexpr,
-    SPLIT: tl.constexpr, BM: tl.constexpr,
+    SPLIT: tl.constexpr, BIAS_PRODUCTS: tl.constexpr, BM: tl.constexpr,
 ):  # fmt: skip
-    """Block n of layer L's output, float32 [BM, N_BLOCK]. h: the blocks of its input; biases: its
-    bias_blocks."""
+    """Block n of layer L's output, float32 [BM, N_BLOCK]. h: the blocks of its input; biases: the
+    layer's bias_blocks, or without BIAS_PRODUCTS where all biases lie."""
     K_BLOCKS: tl.constexpr = LAYERS[L][1]
     N_BLOCK: tl.constexpr = LAYERS[L][2]
     N: tl.constexpr = LAYERS[L][4]
+    BIAS: tl.constexpr = LAYERS[L][6]
     KIND: tl.constexpr = LAYERS[L][7]
     SLOPE: tl.constexpr = LAYERS[L][8]
     RESIDENT: tl.constexpr = LAYERS[L][9]
-    sum = tl.dot(ones(BM).to(biases[n].dtype), biases[n], input_precision="tf32")
+    columns = n * N_BLOCK + tl.arange(0, N_BLOCK)
+    if BIAS_PRODUCTS:
+        sum = tl.dot(ones(BM).to(biases[n].dtype), biases[n], input_precision="tf32")
+    else:
+        sum = tl.zeros((BM, N_BLOCK), tl.float32) + tl.load(biases + BIAS + columns)[None, :]
     for k in tl.static_range(K_BLOCKS):
         if RESIDENT:
             sum = multiply(h[k], resident, n * K_BLOCKS + k, sum, SPLIT)
@@ -66,7 +69,6 @@ def _dense_block(
     out = activate(sum, KIND, SLOPE)
     # The only activation that makes something of a padding of 0.
     if KIND == SIGMOID and N % N_BLOCK != 0:
-        columns = n * N_BLOCK + tl.arange(0, N_BLOCK)
         out = tl.where((columns < N)[None, :], out, 0.0)
     return out
 
@@ -74,23 +76,25 @@ def _dense_block(
 @triton.jit
 def _dense(
     h, resident, weights, biases, LAYERS: tl.constexpr, L: tl.constexpr,
-    SPLIT: tl.constexpr, BM: tl.constexpr,
+    SPLIT: tl.constexpr, BIAS_PRODUCTS: tl.constexpr, BM: tl.constexpr,
 ):  # fmt: skip
     """All blocks of layer L's output."""
     N_BLOCKS: tl.constexpr = LAYERS[L][3]
     out = ()
     for n in tl.static_range(N_BLOCKS):
-        out = out + (_dense_block(h, resident, weights, biases, n, LAYERS, L, SPLIT, BM),)
+        out = out + (
+            _dense_block(h, resident, weights, biases, n, LAYERS, L, SPLIT, BIAS_PRODUCTS, BM),
+        )
     return out
 
 
 # Else a call with other rows would compile anew: one row, a multiple of 16, another number.
 @triton.jit(do_not_specialize=["n", "programs"])
 def score(
-    x,  # [n, D] float32, bfloat16 or float16 with any strides; load_grouped's with GROUP
+    x,  # [n, D] float32, bfloat16 or float16 with any strides
     row_stride, column_stride,  # in elements
     n,  # rows; with those of the last tile less than 2^31
-    weights, biases, scaling,  # operand type, operand type (bias_blocks), float32
+    weights, biases, scaling,  # operand type, bias_blocks' or float32, float32
     beta, threshold,
     scores, flags, decisions,  # [n] float32, uint8, uint8, each or None
     features,  # [n, D] float32, or None
@@ -98,8 +102,8 @@ def score(
     accepted,  # [programs] int32: rows that this program accepted, or None
     programs,
     D: tl.constexpr, LAYERS: tl.constexpr, N_ENCODER: tl.constexpr, HAS_LOGVAR: tl.constexpr,
-    KIND: tl.constexpr, SPLIT: tl.constexpr, READ_PADDING: tl.constexpr,
-    GROUP: tl.constexpr, BM: tl.constexpr, STAGES: tl.constexpr,
+    KIND: tl.constexpr, SPLIT: tl.constexpr, BIAS_PRODUCTS: tl.constexpr,
+    READ_PADDING: tl.constexpr, BM: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     """SPLIT: 0, or in float32 precision the distance between the weights' pieces (split_dot)."""
     N_LAYERS: tl.constexpr = len(LAYERS)
@@ -115,34 +119,40 @@ def score(
     b = ()
     for i in tl.static_range(N_LAYERS):
         w = w + (_weights(weights, SPLIT, LAYERS, i),)
-        b = b + (bias_blocks(biases, LAYERS, i),)
+        b = b + (bias_blocks(biases, LAYERS, i) if BIAS_PRODUCTS else biases,)
 
     n_accepted = tl.full((), 0, tl.int32)
-    first, end, step = tiles_of(accepted, n, programs, BM, GROUP)
+    first, end, step = tiles_of(accepted, n, programs, BM)
     for tile in tl.range(first, end, step, num_stages=STAGES):
-        rows = rows_of(tile, BM, GROUP)
+        rows = tile * BM + tl.arange(0, BM)
         bad = tl.zeros((BM,), tl.float32)
         x_blocks = ()
         for c in tl.static_range(X_BLOCKS):
-            if GROUP:
-                raw = load_grouped(x, tile, c * C, D, C, GROUP, BM)
-            else:
-                raw = load_rows(x, rows, n, row_stride, column_stride, c * C, D, C, READ_PADDING)
+            raw = load_rows(x, rows, n, row_stride, column_stride, c * C, D, C, READ_PADDING)
             bad += nonfinite(raw)
             block = standardize(raw, scaling, c * C, C, PADDED)
             x_blocks = x_blocks + (block,)
 
         h = x_blocks
         for i in tl.static_range(MU):
-            h = _dense(h, w[i], weights, b[i], LAYERS, i, SPLIT, BM)
-        mu = _dense(h, w[MU], weights, b[MU], LAYERS, MU, SPLIT, BM)
+            h = _dense(h, w[i], weights, b[i], LAYERS, i, SPLIT, BIAS_PRODUCTS, BM)
+        mu = _dense(h, w[MU], weights, b[MU], LAYERS, MU, SPLIT, BIAS_PRODUCTS, BM)
         latent = tl.zeros((BM,), tl.float32)
         if KIND != RECONSTRUCTION:
             for k in tl.static_range(LATENT_BLOCKS):
                 logvar = mu[k]
                 if HAS_LOGVAR:
                     logvar = _dense_block(
-                        h, w[MU + 1], weights, b[MU + 1], k, LAYERS, MU + 1, SPLIT, BM
+                        h,
+                        w[MU + 1],
+                        weights,
+                        b[MU + 1],
+                        k,
+                        LAYERS,
+                        MU + 1,
+                        SPLIT,
+                        BIAS_PRODUCTS,
+                        BM,
                     )
                 latent += latent_sum(mu[k], logvar, KIND)
 
@@ -150,9 +160,11 @@ def score(
         if KIND == RECONSTRUCTION or KIND == ELBO:
             h = mu
             for i in tl.static_range(FIRST_DECODER, LAST):
-                h = _dense(h, w[i], weights, b[i], LAYERS, i, SPLIT, BM)
+                h = _dense(h, w[i], weights, b[i], LAYERS, i, SPLIT, BIAS_PRODUCTS, BM)
             for c in tl.static_range(X_BLOCKS):
-                y = _dense_block(h, w[LAST], weights, b[LAST], c, LAYERS, LAST, SPLIT, BM)
+                y = _dense_block(
+                    h, w[LAST], weights, b[LAST], c, LAYERS, LAST, SPLIT, BIAS_PRODUCTS, BM
+                )
                 difference = y - x_blocks[c]
                 reconstruction += tl.sum(difference * difference, 1)
                 if features is not None:

@@ -38,10 +38,11 @@ def pieces(weights, n, k, SPLIT: tl.constexpr, LAYERS: tl.constexpr, L: tl.const
 @triton.jit
 def bias_blocks(biases, LAYERS: tl.constexpr, L: tl.constexpr):
     """Layer L's biases as right operands, a block [16, N_BLOCK] for each of its outputs' blocks:
-    three pieces of each bias and 13 times 0. What `ones` multiplies into a sum to begin with.
+    three pieces of each bias and 13 times 0. Their product with `ones` begins a sum.
 
-    As a product they stay in shared memory: added, each thread would load or hold those of its
-    columns, 2 of 8, in every layer of every tile.
+    They stay in shared memory, where wgmma reads them; biases that are added are loaded anew by
+    each thread, for its columns, in every layer of every tile. On an H200 that took 12 % of the
+    time in bf16 and 6 % in tf32. With SPLIT registers are short, and products were 11 % slower.
     """
     N: tl.constexpr = LAYERS[L][2]
     N_BLOCKS: tl.constexpr = LAYERS[L][3]

@@ -96,7 +96,7 @@ def test_everything_up_to_the_launch(
         assert f"row_stride {130 if scratch else 64} n {n}" in lines
     for name, values in (
         ("weights", made.weights),
-        ("biases", made.plan.biases),
+        ("biases", made.biases),
         ("scaling", made.plan.scaling),
     ):
         assert lines.count(f"{name} {hashed(values)}") == 3, name

@@ -73,29 +73,19 @@ def compile_kernel(
 
 
 def compile_program(
-    program: Program,
-    launch: Launch,
-    arch: str,
-    rows: str = "fp32",
-    counting: bool = False,
-    group: int = 0,
+    program: Program, launch: Launch, arch: str, rows: str = "fp32", counting: bool = False
 ) -> Any:
     """A program compiled for row-major rows of type `rows` (fp32, bf16, fp16) and any row stride,
     that writes scores, flags and decisions; with `counting` the histogram and how many rows were
-    accepted, too. group: see Program.constants."""
+    accepted, too."""
     absent = {"column_stride": 1, "features": None}
     if not counting:
         absent |= {"counts": None, "accepted": None}
-    types = argument_types(program, rows, counting)
-    if group:
-        types["x"] = f"tensordesc<{rows}[{launch.block_rows}, {program.input_block}]>"
-        del types["row_stride"]
-        absent["row_stride"] = 1
     return compile_kernel(
         program.kernel,
         arch,
-        types,
-        {**program.constants(launch, False, group), **absent},
+        argument_types(program, rows, counting),
+        {**program.constants(launch, False), **absent},
         launch.warps,
     )
 

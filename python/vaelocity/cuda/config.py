@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
@@ -46,9 +46,7 @@ class Launch:
 @dataclass(frozen=True)
 class Config:
     """kernel: "score" or "score_wide". few: for up to few_rows rows, where there are not enough
-    tiles for all multiprocessors; many: for more. grouped: rows that lie one behind the other are
-    copied in groups by the tensor memory accelerator, where there is one and there are many. why:
-    where these numbers come from."""
+    tiles for all multiprocessors; many: for more. why: where these numbers come from."""
 
     kernel: str
     blocks: Blocks
@@ -56,7 +54,6 @@ class Config:
     many: Launch
     few_rows: int
     why: str
-    grouped: bool = False
 
     def launch(self, n: int) -> Launch:
         """The launch for n rows."""
@@ -79,27 +76,42 @@ def choose(arch: str, network: Network, precision: str) -> Config:
     return rule(arch, network, precision) if entry is None else from_json(entry)
 
 
+# Of 59-64-32-16 and back; in float32 it spills, and is 2.4 times faster than what does not.
+_HOPPER = {
+    "bf16": Launch(64, 4, 1, 3),
+    "tf32": Launch(64, 4, 3, 2),
+    "float32": Launch(64, 4, 1, 2),
+}
+_FEW_REGISTERS = {"identity", "relu", "leaky_relu"}
+# Of 243-128-128 and back, within 1 % of the fastest and with half its scratch memory.
+_HOPPER_WIDE = Launch(64, 4, 3, 2)
+
+
 def rule(arch: str, network: Network, precision: str) -> Config:
     """For shapes not in the table: on chip while the weights fit there and no layer is wide.
 
-    Found with the compiler alone (tests/test_cuda_compile.py holds it to that): nothing spills in
-    sm_90, up to 64 wide with blocks of 64 and 4 warps, up to 128 wide in bf16 with blocks of 128
-    and 8 warps. float32 holds three pieces of every activation, so that above 32 wide its tiles
-    are small.
+    On sm_90 what was fastest in a sweep on an H200 (bench/results/nvidia-h200). Elsewhere found
+    with the compiler alone (tests/test_cuda_compile.py holds it to that): nothing spills up to 64
+    wide with blocks of 64 and 4 warps, up to 128 wide in bf16 with blocks of 128 and 8 warps.
+    float32 holds three pieces of every activation, so that above 32 wide its tiles are small.
     """
     if fits_on_chip(arch, network, precision):
         block = 64 if max(network.widths) <= 64 else 128
         many = Launch(64, 4, 2, 3) if block == 64 else Launch(64, 8, 2, 1)
-        if precision == "float32" and max(network.widths) > 32:
+        if arch == "sm_90" and block == 64:
+            many = _HOPPER[precision]
+            if not {layer.activation for layer in network.layers} <= _FEW_REGISTERS:
+                many = replace(many, per_sm=2)
+        elif precision == "float32" and max(network.widths) > 32:
             many = Launch(16, 4, 2, 2)
         few = Launch(16, 4, 1, 2)
-        blocks, why = Blocks(block, block), "rule: on chip"
-        return Config("score", blocks, few, many, 4096, why, True)
+        return Config("score", Blocks(block, block), few, many, 4096, "rule: on chip")
     blocks = Blocks(64, 64) if precision == "bf16" else Blocks(32, 64)
     many = Launch(128, 8, 3 if precision == "bf16" else 2, 1)
+    if arch == "sm_90":
+        many = _HOPPER_WIDE
     few = Launch(64, 4, 2, 1)
-    why = "rule: weights streamed from L2"
-    return Config("score_wide", blocks, few, many, 8192, why, True)
+    return Config("score_wide", blocks, few, many, 8192, "rule: weights streamed from L2")
 
 
 def fits_on_chip(arch: str, network: Network, precision: str) -> bool:
@@ -132,7 +144,6 @@ def from_json(entry: Mapping[str, Any]) -> Config:
         Launch(*entry["many"]),
         entry["few_rows"],
         entry["why"],
-        entry.get("grouped", False),
     )
 
 
@@ -148,7 +159,6 @@ def to_json(config: Config) -> dict[str, Any]:
         "few": numbers(config.few),
         "many": numbers(config.many),
         "few_rows": config.few_rows,
-        "grouped": config.grouped,
         "why": config.why,
     }
 

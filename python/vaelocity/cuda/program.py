@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import gcd
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ class Program:
     config: Config
     plan: Plan
     precision: str
+    arch: str
 
     @property
     def network(self) -> Network:
@@ -52,38 +52,32 @@ class Program:
 
     @cached_property
     def biases(self) -> npt.NDArray[Any]:
-        """The kernel's: kernels/score.py takes them as products (`bias_blocks` there), in the type
-        of the weights; score_wide.py as the plan's float32."""
-        if self.config.kernel != "score":
+        """The plan's; or three pieces of each in a row of 16, in the type of the weights, where
+        they are products (`bias_blocks` of kernels/score_dense.py)."""
+        if not self.bias_products:
             return self.plan.biases
         pieces = np.zeros((len(self.plan.biases), 16), np.uint16)
         pieces[:, :3] = split(self.plan.biases).reshape(3, -1).T
-        if self.precision != "tf32":
+        if self.precision == "bf16":
             return pieces
         return (pieces.astype(np.uint32) << 16).view(np.float32)
 
     @property
+    def bias_products(self) -> bool:
+        """Whether the kernel multiplies its biases into the sums instead of adding them: where that
+        was measured to be faster."""
+        fits = self.config.kernel == "score" and self.precision != "float32"
+        return fits and self.arch == "sm_90"
+
+    @property
     def bias_type(self) -> str:
         """Triton's name of the biases' type."""
-        return self.weight_type if self.config.kernel == "score" else "fp32"
+        return self.weight_type if self.bias_products else "fp32"
 
     @property
     def weight_type(self) -> str:
         """Triton's name of the weights' type."""
         return "fp32" if self.precision == "tf32" else "bf16"
-
-    @property
-    def input_block(self) -> int:
-        """Features that the encoder reads at a time."""
-        return int(self.plan.layers[0][0])
-
-    @property
-    def groups(self) -> bool:
-        """Whether rows can come in groups: a descriptor has blocks of one size, and what compares
-        the reconstruction with the rows may read other ones than the encoder."""
-        network, last = self.network, self.plan.layers[-1]
-        has_decoder = len(network.layers) > network.n_encoder + network.has_logvar
-        return self.config.grouped and (not has_decoder or last[2] == self.input_block)
 
     @property
     def scratch_type(self) -> str | None:
@@ -101,11 +95,8 @@ class Program:
         """Elements of scratch that one program takes; 0 for a kernel without."""
         return 2 * launch.block_rows * self.scratch_width if self.scratch_type else 0
 
-    def constants(self, launch: Launch, read_padding: bool, group: int = 0) -> dict[str, Any]:
-        """The kernel's compile-time constants, but those that say which outputs there are.
-
-        group: rows of a group where x is a descriptor of groups (`group_of`); 0: x is a pointer.
-        """
+    def constants(self, launch: Launch, read_padding: bool) -> dict[str, Any]:
+        """The kernel's compile-time constants, but those that say which outputs there are."""
         network = self.network
         found = {
             "D": network.n_features,
@@ -115,10 +106,11 @@ class Program:
             "KIND": self.plan.kind_code,
             "SPLIT": self.plan.weights.size if self.precision == "float32" else 0,
             "READ_PADDING": read_padding,
-            "GROUP": group,
             "BM": launch.block_rows,
             "STAGES": launch.stages,
         }
+        if self.config.kernel == "score":
+            found["BIAS_PRODUCTS"] = self.bias_products
         if self.scratch_type:
             found |= {"WIDTH": self.scratch_width, "PADDED": self.plan.padded_features}
         return found
@@ -131,12 +123,7 @@ def program(network: Network, arch: str, precision: str, config: Config | None =
     """
     chosen = choose(arch, network, precision)
     chosen = config or chosen
-    return Program(chosen, plan(network, chosen.blocks), precision)
-
-
-def group_of(features: int, element_bytes: int) -> int:
-    """How many rows, one behind the other, are a multiple of 16 bytes: at most 16."""
-    return 16 // gcd(16, features * element_bytes)
+    return Program(chosen, plan(network, chosen.blocks), precision, arch)
 
 
 def programs_to_launch(n: int, launch: Launch, multiprocessors: int) -> int:

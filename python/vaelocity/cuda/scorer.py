@@ -269,8 +269,9 @@ class CudaScorer:
 
         Args:
             batches: CPU tensors or numpy arrays [m, n_features], all float32 or all of one of the
-                other dtypes. A pinned tensor is read where it lies: leave it alone until its
-                scores have come.
+                other dtypes. A contiguous pinned tensor is read where it lies: leave it alone until
+                its scores have come. Others are copied to pinned memory first, by up to eight
+                threads, and no more than torch.get_num_threads().
             batch_rows: rows of a buffer; longer batches go in several parts.
             flags: give (scores, flags) for every batch.
             threshold: of accepted_only; see predict().

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ class Staging:
             np.copyto(into, rows)
             return
         ends = [len(into) * i // parts for i in range(parts + 1)]
-        pieces = [slice(*ends[i : i + 2]) for i in range(parts)]
+        pieces = [slice(start, end) for start, end in pairwise(ends)]
         list(self._pool.map(lambda piece: np.copyto(into[piece], rows[piece]), pieces))
 
     def close(self) -> None:

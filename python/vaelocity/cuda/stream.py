@@ -55,7 +55,9 @@ class _Slot:
         self._rows = torch.empty((rows, scorer.n_features), dtype=dtype, device=scorer.device)
         self._host_rows: Tensor | None = None
         self._scores = torch.empty(rows, dtype=torch.float32, device=scorer.device)
-        back, self._flags, self._accepted = [self._scores], None, None
+        self._flags: Tensor | None = None
+        self._accepted: Accepted | None = None
+        back = [self._scores]
         if wanted.flags:
             self._flags = torch.empty(rows, dtype=torch.uint8, device=scorer.device)
             back.append(self._flags)
@@ -139,7 +141,8 @@ class _Batch:
     def result(self) -> Any:
         """What the stream yields of it."""
         if self._accepted is not None:
-            index, scores = map(np.concatenate, zip(*self._accepted, strict=True))
+            index = np.concatenate([index for index, _ in self._accepted])
+            scores = np.concatenate([scores for _, scores in self._accepted])
             return torch.from_numpy(index), torch.from_numpy(scores)
         return tuple(self._results) if len(self._results) > 1 else self._results[0]
 
