@@ -1,11 +1,11 @@
 """What the scorer tells the processor to do for a row, counted by valgrind, and what that allows.
 
-    python bench/instructions/score.py [--output FOLDER]
+    python bench/instructions/score.py [--output FOLDER] [--page]
 
 Every network of bench/score_plan.py in one batch of rows and of columns, and event by event. Writes
 score_counts.json and score_counts.md to bench/results/<machine>/ (or FOLDER), beside the times of
 score.json where it is there, and prints the page. Valgrind knows no AVX-512, so the unit counted is
-the AVX2 one. Needs g++, objdump and valgrind.
+the AVX2 one. Needs g++, objdump and valgrind. --page makes the page again, after other times.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from vaelocity.benchmark import compiled, machine, pages  # noqa: E402
 from vaelocity.frozen import Dense, Network  # noqa: E402
 
 ROWS = {"rows": 256, "columns": 256, "event": 64}
-IMAGE_ROWS = 64
+LARGE, LARGE_ROWS = 100_000, {"rows": 32, "columns": 32, "event": 4}
+"""Fewer rows of networks with so many products: valgrind takes a hundred times as long."""
 FUNCTIONS = {"columns": "vael_score_columns"}
 
 
@@ -40,20 +41,30 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, help="folder for score_counts.json and .md")
-    folder = parser.parse_args().output or HERE.parent / "results" / machine.folder_name()
+    parser.add_argument("--page", action="store_true", help="the page alone, of earlier counts")
+    options = parser.parse_args()
+    folder = options.output or HERE.parent / "results" / machine.folder_name()
+    if options.page:
+        results = json.loads((folder / "score_counts.json").read_text())
+    else:
+        results = count_all()
+    page = markdown(results, _times(folder / "score.json"))
+    pages.write(results, folder, "score_counts", page)
+    sys.stdout.write(page)
+
+
+def count_all() -> dict[str, Any]:
+    """date, machine, networks: `count` of every network."""
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as made:
         program = build(Path(made))
         networks = score_plan.networks(Path(made), quick=False)
         found = {network.name: count(program, network) for network in networks}
-    results = {
+    return {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "machine": machine.fingerprint(("vaelocity",), HERE),
         "networks": found,
     }
-    page = markdown(results, _times(folder / "score.json"))
-    pages.write(results, folder, "score_counts", page)
-    sys.stdout.write(page)
 
 
 def build(folder: Path) -> Path:
@@ -71,7 +82,7 @@ def count(program: Path, network: Network) -> dict[str, Any]:
         "chain": chain(network),
     }
     for case, rows in ROWS.items():
-        n = min(rows, IMAGE_ROWS) if network.name in score_plan.IMAGES else rows
+        n = LARGE_ROWS[case] if found["products"] > LARGE else rows
         arguments = [str(network.path), network.kind, case, str(n)]
         total = counted(program, arguments, FUNCTIONS.get(case, "vael_score_rows"))
         found[case] = {kind: times / n for kind, times in sorted(total.items())}
