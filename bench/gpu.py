@@ -106,6 +106,7 @@ def _progress(began: float, text: str) -> None:
 def _tests(device: Device) -> dict[str, Any]:
     """pytest -m gpu; on several processors at once, since most of its time is compiling."""
     command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
+    command += ["-p", "no:benchmark"]  # it warns beside xdist, and warnings are errors
     command += [f"tests/test_{name}.py" for name in TESTS]
     if not device.real:
         command.append("--collect-only")

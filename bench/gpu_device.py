@@ -14,6 +14,8 @@ import numpy.typing as npt
 Seconds = npt.NDArray[np.float64]
 Call = Callable[[], object]
 
+_IN_A_ROW = 50
+
 
 class Device(Protocol):
     """What the benchmarks need of a GPU. Times are seconds a call, one for every repeat."""
@@ -40,6 +42,10 @@ class Device(Protocol):
 
     def kernel_seconds(self, call: Call, repeats: int = 20) -> Seconds:
         """On the device's clock, the L2 cache cold before each call."""
+
+    def warm_seconds(self, call: Call, repeats: int = 20) -> Seconds:
+        """On the device's clock, one of many calls in a row in a CUDA graph: no cold cache, and
+        nothing of the host's time."""
 
     def call_seconds(self, call: Call, repeats: int = 20) -> Seconds:
         """On the host's clock, until the device is done."""
@@ -102,12 +108,23 @@ class Gpu:
         return found
 
     def kernel_seconds(self, call: Call, repeats: int = 20) -> Seconds:
+        return self._events(call, repeats, cold=True)
+
+    def warm_seconds(self, call: Call, repeats: int = 20) -> Seconds:
+        def many() -> None:
+            for _ in range(_IN_A_ROW):
+                call()
+
+        return self._events(self.graph(many), repeats, cold=False) / _IN_A_ROW
+
+    def _events(self, call: Call, repeats: int, cold: bool) -> Seconds:
         cuda = self._torch.cuda
         call()
         times = []
         for _ in range(repeats):
             start, stop = cuda.Event(enable_timing=True), cuda.Event(enable_timing=True)
-            self._flush.zero_()
+            if cold:
+                self._flush.zero_()
             # Long enough for the host to queue what follows: no gap between event and kernel.
             cuda._sleep(200_000)
             start.record()
@@ -178,6 +195,9 @@ class Interpreter:
         return found
 
     def kernel_seconds(self, call: Call, repeats: int = 20) -> Seconds:
+        return self.call_seconds(call, 1)
+
+    def warm_seconds(self, call: Call, repeats: int = 20) -> Seconds:
         return self.call_seconds(call, 1)
 
     def call_seconds(self, call: Call, repeats: int = 20) -> Seconds:

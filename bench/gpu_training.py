@@ -27,6 +27,7 @@ def training_case(device: Device) -> Case:
     title = f"training, VAE, {len(rows):,} jets in batches of {BATCH:,}"
     case = Case("training", title, len(rows), 4 * rows.shape[1])
     loss = None
+    _fit(device, rows, 1, False)  # what the first training of a process pays
     for name, graph in ways.items():
         entry = Entry(f"vaelocity, {name}", flipped=0.0)
         case.entries.append(entry)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import score_counts
 from score_plan import ENCODER, IMAGES, JETS, L1, STUDENT, TELEMETRY
 
 from vaelocity.benchmark.one_event import READING
@@ -23,15 +24,16 @@ Found = dict[str, Any]
 Case = Mapping[str, Any]
 
 
-def judge(results: Mapping[str, Any]) -> list[Found]:
-    """name, wanted, measured, met, why of every requirement whose case was run."""
+def judge(results: Mapping[str, Any], counts: Mapping[str, score_counts.Found]) -> list[Found]:
+    """name, wanted, measured, met, why of every requirement whose case was run. counts: see
+    `score_counts.read`."""
     cases = {case["id"]: case for case in results["cases"]}
     found = [
         *_batches(cases),
-        *_peaks(cases),
-        *_events(cases),
+        *_peaks(cases, counts),
+        *_events(cases, counts),
         *_tails(results.get("latencies", {})),
-        *_images(cases),
+        *_images(cases, counts),
     ]
     start = results["start"]
     found.append(
@@ -71,9 +73,9 @@ def _batches(cases: Mapping[str, Case]) -> Iterator[Found]:
             }
 
 
-def _peaks(cases: Mapping[str, Case]) -> Iterator[Found]:
+def _peaks(cases: Mapping[str, Case], counts: Mapping[str, score_counts.Found]) -> Iterator[Found]:
     for name, wanted in PEAK.items():
-        here, far = cases.get(f"{name}/4096"), cases.get(f"{name}/65536")
+        here, far = cases.get(f"{name}/4096"), cases.get(f"{name}/far")
         if here is None or (reached := here["entries"][0]["percent_of_peak"]) is None:
             continue
         yield {
@@ -81,26 +83,31 @@ def _peaks(cases: Mapping[str, Case]) -> Iterator[Found]:
             "wanted": f">= {wanted:g} %",
             "measured": f"{reached:.1f} %",
             "met": reached >= wanted,
-            "why": "the products of the layers alone are counted",
+            "why": score_counts.text(counts.get(name), "rows", reached)
+            or "the products of the layers alone are counted",
         }
         if far is not None:
-            kept = 100 * far["entries"][0]["percent_of_peak"] / reached
+            memory = far["entries"][0].get("percent_of_bandwidth", 0.0)
+            why = f"reads {memory:.0f} % of what a core reads from memory"
             yield {
                 "name": f"{name}, 65,536 rows: of the rate at 4,096",
-                "wanted": ">= 90 %",
-                "measured": f"{kept:.1f} %",
-                "met": kept >= 90,
-                "why": "",
+                **_at_least(far["entries"][1]["speedup"], 0.9, "x", why),
             }
 
 
-def _events(cases: Mapping[str, Case]) -> Iterator[Found]:
+def _events(cases: Mapping[str, Case], counts: Mapping[str, score_counts.Found]) -> Iterator[Found]:
     for name, factor in EVENT.items():
         if case := cases.get(f"{name}/event"):
             for peer in ("onnxruntime", "onnxruntime, C API"):
                 rival = _rival(case["entries"], peer, "all")
                 what = f"{name}, one event through the C ABI: {peer}"
-                yield {"name": what, **speed(case, rival, factor), "why": _reading(case)}
+                why = f"{_reading(case)}; {_event_counts(case, counts.get(name))}".strip("; ")
+                yield {"name": what, **speed(case, rival, factor), "why": why}
+
+
+def _event_counts(case: Case, found: score_counts.Found | None) -> str:
+    reached = case["entries"][0]["percent_of_peak"]
+    return "" if reached is None else score_counts.text(found, "event", reached)
 
 
 def _reading(case: Case) -> str:
@@ -128,11 +135,14 @@ def _tails(latencies: Mapping[str, Any]) -> Iterator[Found]:
         }
 
 
-def _images(cases: Mapping[str, Case]) -> Iterator[Found]:
+def _images(cases: Mapping[str, Case], counts: Mapping[str, score_counts.Found]) -> Iterator[Found]:
     for name in IMAGES:
         if case := cases.get(f"{name}/1"):
             rival = _rival(case["entries"], "onnxruntime", "all")
-            yield {"name": f"{name}, one row: onnxruntime", **speed(case, rival, 3.0)}
+            found = {"name": f"{name}, one row: onnxruntime", **speed(case, rival, 3.0)}
+            if counted := _event_counts(case, counts.get(name)):
+                found["why"] += f"; {counted}"
+            yield found
         if case := cases.get(f"{name}/4096"):
             rival = _rival(case["entries"], "", "all")
             yield {"name": f"{name}, 4,096 rows: the best peer", **speed(case, rival, 1.0)}

@@ -40,16 +40,15 @@ def networks(folder: Path, quick: bool, names: Sequence[str] = NAMES) -> list[Ne
 def batches(all_networks: list[Network], quick: bool) -> Iterator[tuple[Network, int, bool]]:
     """Every network with the sizes of its batches, and whether the peers take part.
 
-    They do at one row and at 4,096, and at every size of the jets' network but the largest: what a
-    batch far beyond the caches loses is a matter between two of our own times.
+    They do at one row and at 4,096, and at every size of the jets' network but the largest. What a
+    batch beyond the caches loses is a case of its own (`cases.far`).
     """
     with_peers = {JETS: (1, 256, 4096, 65536)}
-    alone = {JETS: (LONG,), MNIST: (), **dict.fromkeys(IMAGES, ())}
     for network in all_networks:
         for n in (1, 4096) if quick else with_peers.get(network.name, (1, 4096)):
             yield network, n, True
-        for n in () if quick else alone.get(network.name, (65536,)):
-            yield network, n, False
+        if network.name == JETS and not quick:
+            yield network, LONG, False
 
 
 def rows(network: Network, n: int) -> Rows:

@@ -18,9 +18,9 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,16 +51,28 @@ class Found:
     tried: list[dict[str, Any]]
 
 
-def candidates(start: Config, narrow: bool) -> Iterator[Launch]:
-    """Launches for many rows. Tiles of 64 and more rows use Hopper's wgmma, smaller ones mma.sync;
-    stages above 1 copy the next tile while one is computed."""
-    sizes = [(64, 4), (128, 8), (64, 8)] if narrow else [(128, 8), (64, 4)]
-    if start.many.block_rows < 64:
-        sizes = [(16, 4), (32, 8), (32, 4), (64, 4)]
-    for block_rows, warps in sizes:
-        for stages in (1, 2, 3):
-            for per_sm in (1, 2, 3, 4):
-                yield Launch(block_rows, warps, stages, per_sm)
+def candidates(start: Config) -> list[Config]:
+    """For many rows, the rule's first. Tiles of 64 and more rows use Hopper's wgmma; stages above 1
+    copy the next tile while one is computed; rows in groups go through the tensor memory
+    accelerator, and by themselves are tried where they did best before."""
+    sizes = [(64, 4), (128, 8), (64, 8)] if start.kernel == "score" else [(64, 4), (128, 8)]
+    found = [
+        replace(start, many=Launch(block_rows, warps, stages, per_sm))
+        for block_rows, warps in sizes
+        for stages in (1, 2, 3)
+        for per_sm in (1, 2, 3, 4)
+    ]
+    for stages, per_sm in ((1, 2), (1, 3), (2, 2), (3, 2)):
+        found.append(replace(start, many=Launch(64, 4, stages, per_sm), grouped=False))
+    return [replace(each, few_rows=0) for each in dict.fromkeys([start, *found])]
+
+
+def few_candidates(start: Config) -> list[Config]:
+    """For few rows, the rule's first: smaller tiles for more multiprocessors, fewer warps for less
+    waiting at barriers."""
+    sizes = ((16, 4), (16, 2), (16, 1), (32, 4), (32, 2), (64, 4))
+    launches = dict.fromkeys([start.few, *(Launch(rows, warps, 1, 2) for rows, warps in sizes)])
+    return [replace(start, few=few, few_rows=FEW_ROWS) for few in launches]
 
 
 def sweep(device: Device, networks: list[GpuNetwork], folder: Path, seconds: float) -> list[Found]:
@@ -68,21 +80,14 @@ def sweep(device: Device, networks: list[GpuNetwork], folder: Path, seconds: flo
     candidates are the most promising."""
     found = []
     cases = [(each, precision) for each in networks for precision in reversed(PRECISIONS)]
+    end = time.perf_counter() + seconds
     if device.real:
-        began = time.perf_counter()
         _compile_all(device.arch, cases, folder)
-        seconds -= time.perf_counter() - began
     for i, (each, precision) in enumerate(cases):
-        share = (seconds - sum(f.tried[-1]["at"] for f in found if f.tried)) / (len(cases) - i)
+        share = (end - time.perf_counter()) / (len(cases) - i)
         found.append(_sweep_one(device, each, precision, folder, share))
         sys.stderr.write(f"{each.name} {precision}: {found[-1].config.why}\n")
     return found
-
-
-def _configs(base: Config) -> list[Config]:
-    """The rule's own first."""
-    launches = dict.fromkeys([base.many, *candidates(base, base.kernel == "score")])
-    return [replace(base, many=many, few_rows=0) for many in launches]
 
 
 def _compile_all(arch: str, cases: list[tuple[GpuNetwork, str]], folder: Path) -> None:
@@ -90,11 +95,12 @@ def _compile_all(arch: str, cases: list[tuple[GpuNetwork, str]], folder: Path) -
     other they would take most of the sweep's time. What fails here fails again where it is said."""
     jobs = []
     for each, precision in cases:
-        configs = _configs(rule(arch, each.network(folder), precision))
+        start = rule(arch, each.network(folder), precision)
         # How many programs a multiprocessor gets is not compiled in.
-        jobs += [(each, precision, c, folder) for c in configs if c.many.per_sm == 1]
+        configs = [c for c in candidates(start) if c.many.per_sm == 2] + few_candidates(start)
+        jobs += [(each, precision, config, folder) for config in configs]
     spawned = multiprocessing.get_context("spawn")
-    processes = max(1, min(12, (os.cpu_count() or 1) - 2))
+    processes = max(1, min(14, (os.cpu_count() or 1) - 1))
     with ProcessPoolExecutor(processes, mp_context=spawned) as pool:
         for job in jobs:
             pool.submit(_compile_one, *job)
@@ -102,59 +108,86 @@ def _compile_all(arch: str, cases: list[tuple[GpuNetwork, str]], folder: Path) -
 
 def _compile_one(each: GpuNetwork, precision: str, config: Config, folder: Path) -> None:
     device = make_device(dry_run=False)
-    rows = device.put(rows_for(each, FEW_ROWS), "bf16" if precision == "bf16" else "fp32")
-    device.scorer(each.path(folder), precision, config).score(rows, device.empty(FEW_ROWS))
+    scorer = device.scorer(each.path(folder), precision, config)
+    for kind in _kinds(precision):
+        scorer.score(device.put(rows_for(each, FEW_ROWS), kind), device.empty(FEW_ROWS))
+
+
+def _kinds(precision: str) -> tuple[str, ...]:
+    """Of rows that are scored in a precision."""
+    return ("fp32", "bf16") if precision == "bf16" else ("fp32",)
 
 
 def _sweep_one(
     device: Device, each: GpuNetwork, precision: str, folder: Path, seconds: float
 ) -> Found:
+    """The launch for many rows, then the one for few."""
     start = time.perf_counter()
-    network = each.network(folder)
-    base = rule(device.arch, network, precision)
+    base = rule(device.arch, each.network(folder), precision)
     n = each.rows_to_tune if device.real else 40
     rows = rows_for(each, n)
     exact = each.reference(folder, rows[:FEW_ROWS])
-    on_device = device.put(rows, "bf16" if precision == "bf16" else "fp32")
+    put = [device.put(rows, kind) for kind in _kinds(precision)]
     tried = []
-    for config in _configs(base):
-        tried.append(_try(device, each, precision, folder, config, on_device, exact))
-        tried[-1]["at"] = time.perf_counter() - start
+    for config in candidates(base):
+        tried.append(_try(device, each, precision, folder, config, put, exact))
         if time.perf_counter() - start > seconds:
             break
-    good = [t for t in tried if t["seconds"] is not None]
+    few = [rows[:FEW_ROWS] for rows in put[:1]]
+    tried_few = [
+        _try(device, each, precision, folder, config, few, exact)
+        for config in few_candidates(base)[: None if device.real else 1]
+    ]
+    best, why = _best(tried, f"{device.name}: {n:,} rows")
+    best_few, why_few = _best(tried_few, f"{min(n, FEW_ROWS):,} rows")
+    config = replace(base, why=f"{why}; {why_few}")
+    if best:
+        config = replace(config, many=Launch(*best["launch"]), grouped=best["grouped"])
+    if best_few:
+        config = replace(config, few=Launch(*best_few["launch"]))
+    name = network_name(each.network(folder))
+    return Found(device.arch, name, precision, config, tried + tried_few)
+
+
+def _best(tried: list[dict[str, Any]], what: str) -> tuple[dict[str, Any] | None, str]:
+    """The fastest, and a text; None where nothing ran."""
+    good = [each for each in tried if each["seconds"] is not None]
     if not good:
-        return Found(device.arch, network_name(network), precision, base, tried)
-    best = min(good, key=lambda t: float(t["seconds"]))
-    rule_seconds = tried[0]["seconds"]
-    against = f", the rule's {rule_seconds * 1e3:.3f} ms" if rule_seconds else ""
-    why = (
-        f"{device.name}: {n:,} rows in {best['seconds'] * 1e3:.3f} ms{against}; "
-        f"fastest of {len(tried)} tried"
-    )
-    config = replace(base, many=Launch(*best["launch"]), why=why)
-    return Found(device.arch, network_name(network), precision, config, tried)
+        return None, f"{what}: nothing ran"
+    best = min(good, key=lambda each: float(each["seconds"]))
+    first = tried[0]["seconds"]
+    against = f", the rule's {first * 1e3:.4g} ms" if first else ""
+    return best, f"{what} in {best['seconds'] * 1e3:.4g} ms{against}; fastest of {len(tried)} tried"
 
 
 def _try(
     device: Device, each: GpuNetwork, precision: str, folder: Path, config: Config,
-    rows: Any, exact: np.ndarray,
+    put: list[Any], exact: np.ndarray,
 ) -> dict[str, Any]:  # fmt: skip
-    """One candidate: seconds, or why not."""
-    many = config.many
-    launch = [many.block_rows, many.warps, many.stages, many.per_sm]
+    """One candidate: seconds, the mean over the kinds of rows, or why not."""
+    launch = config.launch(len(put[0]))
+    told = {
+        "launch": [launch.block_rows, launch.warps, launch.stages, launch.per_sm],
+        "grouped": config.grouped,
+        "seconds": None,
+    }
+    taken, errors = [], []
     try:
         scorer = device.scorer(each.path(folder), precision, config)
-        out = device.empty(len(rows))
-        scorer.score(rows, out)
-        error = _error(device.take(out[: len(exact)]), exact)
-        if not error <= ALLOWED[precision]:
-            return {"launch": launch, "seconds": None, "why": f"off by {error:.1e}"}
-        taken = device.kernel_seconds(lambda: scorer.score(rows, out), repeats=7)
+        for rows in put:
+            out = device.empty(len(rows))
+            scorer.score(rows, out)
+            errors.append(_error(device.take(out[: len(exact)]), exact))
+            if not errors[-1] <= ALLOWED[precision]:
+                return {**told, "why": f"off by {errors[-1]:.1e}"}
+            call = partial(scorer.score, rows, out)
+            few = len(rows) <= config.few_rows
+            seconds = device.warm_seconds(call) if few else device.kernel_seconds(call, repeats=7)
+            taken.append(float(np.median(seconds)))
     except Exception as failure:  # a candidate that does not fit the chip is an answer
         text = str(failure).strip().splitlines() or [""]
-        return {"launch": launch, "seconds": None, "why": f"{type(failure).__name__}: {text[0]}"}
-    return {"launch": launch, "seconds": float(np.median(taken)), "error": error}
+        return {**told, "why": f"{type(failure).__name__}: {text[0]}"}
+    return {**told, "seconds": float(np.mean(taken)), "each": taken, "error": max(errors)}
 
 
 def _error(scores: np.ndarray, exact: np.ndarray) -> float:

@@ -13,14 +13,16 @@ import triton
 import triton.language as tl
 
 from vaelocity.kernels.activation import SIGMOID, activate
-from vaelocity.kernels.score_dense import multiply, pieces
+from vaelocity.kernels.score_dense import bias_blocks, multiply, ones, pieces
 from vaelocity.kernels.score_terms import (
     ELBO,
     RECONSTRUCTION,
     combine,
     latent_sum,
+    load_grouped,
     load_rows,
     nonfinite,
+    rows_of,
     standardize,
     tiles_of,
     write,
@@ -47,16 +49,15 @@ def _dense_block(
     h, resident, weights, biases, n: tl.constexpr, LAYERS: tl.constexpr, L: tl.constexpr,
     SPLIT: tl.constexpr, BM: tl.constexpr,
 ):  # fmt: skip
-    """Block n of layer L's output, float32 [BM, N_BLOCK]. h: the blocks of its input."""
+    """Block n of layer L's output, float32 [BM, N_BLOCK]. h: the blocks of its input; biases: its
+    bias_blocks."""
     K_BLOCKS: tl.constexpr = LAYERS[L][1]
     N_BLOCK: tl.constexpr = LAYERS[L][2]
     N: tl.constexpr = LAYERS[L][4]
-    BIAS: tl.constexpr = LAYERS[L][6]
     KIND: tl.constexpr = LAYERS[L][7]
     SLOPE: tl.constexpr = LAYERS[L][8]
     RESIDENT: tl.constexpr = LAYERS[L][9]
-    columns = n * N_BLOCK + tl.arange(0, N_BLOCK)
-    sum = tl.zeros((BM, N_BLOCK), tl.float32) + tl.load(biases + BIAS + columns)[None, :]
+    sum = tl.dot(ones(BM).to(biases[n].dtype), biases[n], input_precision="tf32")
     for k in tl.static_range(K_BLOCKS):
         if RESIDENT:
             sum = multiply(h[k], resident, n * K_BLOCKS + k, sum, SPLIT)
@@ -65,6 +66,7 @@ def _dense_block(
     out = activate(sum, KIND, SLOPE)
     # The only activation that makes something of a padding of 0.
     if KIND == SIGMOID and N % N_BLOCK != 0:
+        columns = n * N_BLOCK + tl.arange(0, N_BLOCK)
         out = tl.where((columns < N)[None, :], out, 0.0)
     return out
 
@@ -85,10 +87,10 @@ def _dense(
 # Else a call with other rows would compile anew: one row, a multiple of 16, another number.
 @triton.jit(do_not_specialize=["n", "programs"])
 def score(
-    x,  # [n, D] float32, bfloat16 or float16 with any strides
+    x,  # [n, D] float32, bfloat16 or float16 with any strides; load_grouped's with GROUP
     row_stride, column_stride,  # in elements
     n,  # rows; with those of the last tile less than 2^31
-    weights, biases, scaling,  # operand type, float32, float32
+    weights, biases, scaling,  # operand type, operand type (bias_blocks), float32
     beta, threshold,
     scores, flags, decisions,  # [n] float32, uint8, uint8, each or None
     features,  # [n, D] float32, or None
@@ -97,7 +99,7 @@ def score(
     programs,
     D: tl.constexpr, LAYERS: tl.constexpr, N_ENCODER: tl.constexpr, HAS_LOGVAR: tl.constexpr,
     KIND: tl.constexpr, SPLIT: tl.constexpr, READ_PADDING: tl.constexpr,
-    BM: tl.constexpr, STAGES: tl.constexpr,
+    GROUP: tl.constexpr, BM: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     """SPLIT: 0, or in float32 precision the distance between the weights' pieces (split_dot)."""
     N_LAYERS: tl.constexpr = len(LAYERS)
@@ -110,42 +112,47 @@ def score(
     PADDED: tl.constexpr = C * X_BLOCKS
 
     w = ()
+    b = ()
     for i in tl.static_range(N_LAYERS):
         w = w + (_weights(weights, SPLIT, LAYERS, i),)
+        b = b + (bias_blocks(biases, LAYERS, i),)
 
     n_accepted = tl.full((), 0, tl.int32)
-    first, end, step = tiles_of(accepted, n, programs, BM)
+    first, end, step = tiles_of(accepted, n, programs, BM, GROUP)
     for tile in tl.range(first, end, step, num_stages=STAGES):
-        rows = tile * BM + tl.arange(0, BM)
+        rows = rows_of(tile, BM, GROUP)
         bad = tl.zeros((BM,), tl.float32)
         x_blocks = ()
         for c in tl.static_range(X_BLOCKS):
-            raw = load_rows(x, rows, n, row_stride, column_stride, c * C, D, C, READ_PADDING)
+            if GROUP:
+                raw = load_grouped(x, tile, c * C, D, C, GROUP, BM)
+            else:
+                raw = load_rows(x, rows, n, row_stride, column_stride, c * C, D, C, READ_PADDING)
             bad += nonfinite(raw)
             block = standardize(raw, scaling, c * C, C, PADDED)
             x_blocks = x_blocks + (block,)
 
         h = x_blocks
         for i in tl.static_range(MU):
-            h = _dense(h, w[i], weights, biases, LAYERS, i, SPLIT, BM)
-        mu = _dense(h, w[MU], weights, biases, LAYERS, MU, SPLIT, BM)
+            h = _dense(h, w[i], weights, b[i], LAYERS, i, SPLIT, BM)
+        mu = _dense(h, w[MU], weights, b[MU], LAYERS, MU, SPLIT, BM)
         latent = tl.zeros((BM,), tl.float32)
         if KIND != RECONSTRUCTION:
-            for b in tl.static_range(LATENT_BLOCKS):
-                logvar = mu[b]
+            for k in tl.static_range(LATENT_BLOCKS):
+                logvar = mu[k]
                 if HAS_LOGVAR:
                     logvar = _dense_block(
-                        h, w[MU + 1], weights, biases, b, LAYERS, MU + 1, SPLIT, BM
+                        h, w[MU + 1], weights, b[MU + 1], k, LAYERS, MU + 1, SPLIT, BM
                     )
-                latent += latent_sum(mu[b], logvar, KIND)
+                latent += latent_sum(mu[k], logvar, KIND)
 
         reconstruction = tl.zeros((BM,), tl.float32)
         if KIND == RECONSTRUCTION or KIND == ELBO:
             h = mu
             for i in tl.static_range(FIRST_DECODER, LAST):
-                h = _dense(h, w[i], weights, biases, LAYERS, i, SPLIT, BM)
+                h = _dense(h, w[i], weights, b[i], LAYERS, i, SPLIT, BM)
             for c in tl.static_range(X_BLOCKS):
-                y = _dense_block(h, w[LAST], weights, biases, c, LAYERS, LAST, SPLIT, BM)
+                y = _dense_block(h, w[LAST], weights, b[LAST], c, LAYERS, LAST, SPLIT, BM)
                 difference = y - x_blocks[c]
                 reconstruction += tl.sum(difference * difference, 1)
                 if features is not None:

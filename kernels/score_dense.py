@@ -36,6 +36,30 @@ def pieces(weights, n, k, SPLIT: tl.constexpr, LAYERS: tl.constexpr, L: tl.const
 
 
 @triton.jit
+def bias_blocks(biases, LAYERS: tl.constexpr, L: tl.constexpr):
+    """Layer L's biases as right operands, a block [16, N_BLOCK] for each of its outputs' blocks:
+    three pieces of each bias and 13 times 0. What `ones` multiplies into a sum to begin with.
+
+    As a product they stay in shared memory: added, each thread would load or hold those of its
+    columns, 2 of 8, in every layer of every tile.
+    """
+    N: tl.constexpr = LAYERS[L][2]
+    N_BLOCKS: tl.constexpr = LAYERS[L][3]
+    AT: tl.constexpr = LAYERS[L][6]
+    blocks = ()
+    for n in tl.static_range(N_BLOCKS):
+        columns = AT + n * N + tl.arange(0, N)
+        blocks = blocks + (tl.load(biases + columns[None, :] * 16 + tl.arange(0, 16)[:, None]),)
+    return blocks
+
+
+@triton.jit
+def ones(BM: tl.constexpr):
+    """[BM, 16]: what takes the three pieces of a bias; their products and sum are exact."""
+    return tl.where(tl.arange(0, 16) < 3, 1.0, 0.0)[None, :] + tl.zeros((BM, 16), tl.float32)
+
+
+@triton.jit
 def _leading(a):
     """The 8 leading bits of float32 a: what bfloat16 holds exactly."""
     return (a.to(tl.int32, bitcast=True) & -65536).to(tl.float32, bitcast=True)

@@ -41,6 +41,23 @@ def load_rows(
 
 
 @triton.jit
+def load_grouped(
+    x, tile, column, D: tl.constexpr, C: tl.constexpr, GROUP: tl.constexpr, BM: tl.constexpr
+):
+    """Features column .. column + C of a tile's rows as float32 [BM, C], as load_rows.
+
+    x: a descriptor of [n / GROUP, GROUP * D] with blocks [BM, C]. Rows one behind the other begin
+    anywhere, and the tensor memory accelerator copies rows that lie a multiple of 16 bytes apart:
+    GROUP of them do. A tile takes the same one of every group; what a block has of the next one is
+    dropped, what lies behind the last group is 0.
+    """
+    block = x.load([tile // GROUP * BM, tile % GROUP * D + column]).to(tl.float32)
+    if D % C == 0:
+        return block
+    return tl.where((column + tl.arange(0, C) < D)[None, :], block, 0.0)
+
+
+@triton.jit
 def standardize(raw, scaling, column, C: tl.constexpr, PADDED: tl.constexpr):
     """(raw - mean) * inverse_scale. scaling: both, each [PADDED], 0 behind D."""
     columns = column + tl.arange(0, C)
@@ -87,16 +104,26 @@ def saturate(value, bad):
 
 
 @triton.jit
-def tiles_of(accepted, n, programs, BM: tl.constexpr):
+def tiles_of(accepted, n, programs, BM: tl.constexpr, GROUP: tl.constexpr):
     """(first, end, step) of this program's tiles: every programs-th; or, where accepted rows are
-    counted for kernels/score_accept.py, a range of neighbours."""
-    tiles = tl.cdiv(n, BM)
+    counted for kernels/score_accept.py (never with GROUP), a range of neighbours."""
+    tiles = tl.cdiv(n // GROUP, BM) * GROUP if GROUP else tl.cdiv(n, BM)
     program = tl.program_id(0)
     if accepted is None:
         return program, tiles, programs
     else:
         share = tl.cdiv(tiles, programs)
         return program * share, tl.minimum((program + 1) * share, tiles), 1
+
+
+@triton.jit
+def rows_of(tile, BM: tl.constexpr, GROUP: tl.constexpr):
+    """The rows of a tile, int32 [BM]: neighbours, or with GROUP one of every group of so many."""
+    each = tl.arange(0, BM)
+    if GROUP:
+        return (tile // GROUP * BM + each) * GROUP + tile % GROUP
+    else:
+        return tile * BM + each
 
 
 @triton.jit

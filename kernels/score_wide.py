@@ -15,24 +15,40 @@ from vaelocity.kernels.score_terms import (
     RECONSTRUCTION,
     combine,
     latent_sum,
+    load_grouped,
     load_rows,
     nonfinite,
+    rows_of,
     standardize,
     tiles_of,
     write,
     write_features,
 )
 
-# given: (x, rows, n, row_stride, column_stride); model: (weights, biases, scaling).
+# given: (x, tile, rows, n, row_stride, column_stride); model: (weights, biases, scaling).
+
+
+@triton.jit
+def _rows(
+    given, column, D: tl.constexpr, C: tl.constexpr, READ_PADDING: tl.constexpr,
+    GROUP: tl.constexpr, BM: tl.constexpr,
+):  # fmt: skip
+    """Features column .. column + C of the tile's rows, float32 [BM, C]."""
+    if GROUP:
+        return load_grouped(given[0], given[1], column, D, C, GROUP, BM)
+    else:
+        return load_rows(
+            given[0], given[2], given[3], given[4], given[5], column, D, C, READ_PADDING
+        )
 
 
 @triton.jit
 def _features(
     given, model, column, D: tl.constexpr, C: tl.constexpr, PADDED: tl.constexpr,
-    READ_PADDING: tl.constexpr,
+    READ_PADDING: tl.constexpr, GROUP: tl.constexpr, BM: tl.constexpr,
 ):  # fmt: skip
-    """Standardised features column .. column + C, float32 [BM, C]."""
-    raw = load_rows(given[0], given[1], given[2], given[3], given[4], column, D, C, READ_PADDING)
+    """Standardised, the same."""
+    raw = _rows(given, column, D, C, READ_PADDING, GROUP, BM)
     return standardize(raw, model[2], column, C, PADDED)
 
 
@@ -40,7 +56,7 @@ def _features(
 def _dense_block(
     source, given, model, b, LAYERS: tl.constexpr, L: tl.constexpr, FROM_ROWS: tl.constexpr,
     D: tl.constexpr, WIDTH: tl.constexpr, PADDED: tl.constexpr, READ_PADDING: tl.constexpr,
-    SPLIT: tl.constexpr, BM: tl.constexpr, STAGES: tl.constexpr,
+    GROUP: tl.constexpr, SPLIT: tl.constexpr, BM: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     """Block b of layer L's output, float32 [BM, N_BLOCK]. Its input: the rows, or `source`,
     [BM, WIDTH]."""
@@ -56,7 +72,7 @@ def _dense_block(
     sum = tl.zeros((BM, N_BLOCK), tl.float32)
     for k in tl.range(0, K_BLOCKS, num_stages=STAGES):
         if FROM_ROWS:
-            a = _features(given, model, k * K_BLOCK, D, K_BLOCK, PADDED, READ_PADDING)
+            a = _features(given, model, k * K_BLOCK, D, K_BLOCK, PADDED, READ_PADDING, GROUP, BM)
         else:
             a = tl.load(at + k * K_BLOCK)
         sum = multiply(a, pieces(model[0], b, k, SPLIT, LAYERS, L), 0, sum, SPLIT)
@@ -79,7 +95,7 @@ def _keep(target, b, block, WIDTH: tl.constexpr, N_BLOCK: tl.constexpr, BM: tl.c
 def _layer(
     source, target, given, model, LAYERS: tl.constexpr, L: tl.constexpr, FROM_ROWS: tl.constexpr,
     D: tl.constexpr, WIDTH: tl.constexpr, PADDED: tl.constexpr, READ_PADDING: tl.constexpr,
-    SPLIT: tl.constexpr, BM: tl.constexpr, STAGES: tl.constexpr,
+    GROUP: tl.constexpr, SPLIT: tl.constexpr, BM: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     """Layer L's whole output, into `target`."""
     N_BLOCK: tl.constexpr = LAYERS[L][2]
@@ -87,7 +103,7 @@ def _layer(
     for b in tl.range(0, N_BLOCKS, num_stages=1):
         h = _dense_block(
             source, given, model, b, LAYERS, L, FROM_ROWS,
-            D, WIDTH, PADDED, READ_PADDING, SPLIT, BM, STAGES,
+            D, WIDTH, PADDED, READ_PADDING, GROUP, SPLIT, BM, STAGES,
         )  # fmt: skip
         _keep(target, b, h, WIDTH, N_BLOCK, BM)
     # Other threads read what this one has stored.
@@ -97,7 +113,7 @@ def _layer(
 # Else a call with other rows would compile anew: one row, a multiple of 16, another number.
 @triton.jit(do_not_specialize=["n", "programs"])
 def score_wide(
-    x,  # [n, D] float32, bfloat16 or float16 with any strides
+    x,  # [n, D] float32, bfloat16 or float16 with any strides; load_grouped's with GROUP
     row_stride, column_stride,  # in elements
     n,  # rows; with those of the last tile less than 2^31
     weights, biases, scaling,  # operand type, float32, float32
@@ -109,7 +125,7 @@ def score_wide(
     accepted,  # [programs] int32: rows that this program accepted, or None
     programs,
     D: tl.constexpr, LAYERS: tl.constexpr, N_ENCODER: tl.constexpr, HAS_LOGVAR: tl.constexpr,
-    KIND: tl.constexpr, SPLIT: tl.constexpr, READ_PADDING: tl.constexpr,
+    KIND: tl.constexpr, SPLIT: tl.constexpr, READ_PADDING: tl.constexpr, GROUP: tl.constexpr,
     WIDTH: tl.constexpr, PADDED: tl.constexpr, BM: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     """WIDTH: the widest layer's outputs in whole blocks; PADDED: those of the features."""
@@ -129,21 +145,19 @@ def score_wide(
     # Layer i leaves its output in half i % 2.
     halves = scratch + tl.program_id(0).to(tl.int64) * (2 * BM * WIDTH)
     n_accepted = tl.full((), 0, tl.int32)
-    first, end, step = tiles_of(accepted, n, programs, BM)
+    first, end, step = tiles_of(accepted, n, programs, BM, GROUP)
     for tile in tl.range(first, end, step, num_stages=1):
-        rows = tile * BM + tl.arange(0, BM)
-        given = (x, rows, n, row_stride, column_stride)
+        rows = rows_of(tile, BM, GROUP)
+        given = (x, tile, rows, n, row_stride, column_stride)
         bad = tl.zeros((BM,), tl.float32)
         for c in tl.range(0, X_BLOCKS, num_stages=1):
-            bad += nonfinite(
-                load_rows(x, rows, n, row_stride, column_stride, c * K, D, K, READ_PADDING)
-            )
+            bad += nonfinite(_rows(given, c * K, D, K, READ_PADDING, GROUP, BM))
 
         for i in tl.static_range(MU):
             _layer(
                 halves + (i + 1) % 2 * BM * WIDTH, halves + i % 2 * BM * WIDTH,
                 given, model, LAYERS, i, i == 0,
-                D, WIDTH, PADDED, READ_PADDING, SPLIT, BM, STAGES,
+                D, WIDTH, PADDED, READ_PADDING, GROUP, SPLIT, BM, STAGES,
             )  # fmt: skip
 
         encoded = halves + (MU + 1) % 2 * BM * WIDTH
@@ -152,14 +166,14 @@ def score_wide(
         for b in tl.range(0, LATENT_BLOCKS, num_stages=1):
             mu = _dense_block(
                 encoded, given, model, b, LAYERS, MU, MU == 0,
-                D, WIDTH, PADDED, READ_PADDING, SPLIT, BM, STAGES,
+                D, WIDTH, PADDED, READ_PADDING, GROUP, SPLIT, BM, STAGES,
             )  # fmt: skip
             if KIND != RECONSTRUCTION:
                 logvar = mu
                 if HAS_LOGVAR:
                     logvar = _dense_block(
                         encoded, given, model, b, LAYERS, MU + 1, MU == 0,
-                        D, WIDTH, PADDED, READ_PADDING, SPLIT, BM, STAGES,
+                        D, WIDTH, PADDED, READ_PADDING, GROUP, SPLIT, BM, STAGES,
                     )  # fmt: skip
                 latent += latent_sum(mu, logvar, KIND)
             if HAS_DECODER:
@@ -173,15 +187,17 @@ def score_wide(
                     halves + (i - HAS_LOGVAR + 1) % 2 * BM * WIDTH,
                     halves + (i - HAS_LOGVAR) % 2 * BM * WIDTH,
                     given, model, LAYERS, i, False,
-                    D, WIDTH, PADDED, READ_PADDING, SPLIT, BM, STAGES,
+                    D, WIDTH, PADDED, READ_PADDING, GROUP, SPLIT, BM, STAGES,
                 )  # fmt: skip
             decoded = halves + (LAST - HAS_LOGVAR + 1) % 2 * BM * WIDTH
             for c in tl.range(0, Y_BLOCKS, num_stages=1):
                 y = _dense_block(
                     decoded, given, model, c, LAYERS, LAST, False,
-                    D, WIDTH, PADDED, READ_PADDING, SPLIT, BM, STAGES,
+                    D, WIDTH, PADDED, READ_PADDING, GROUP, SPLIT, BM, STAGES,
                 )  # fmt: skip
-                difference = y - _features(given, model, c * Y, D, Y, PADDED, READ_PADDING)
+                difference = y - _features(
+                    given, model, c * Y, D, Y, PADDED, READ_PADDING, GROUP, BM
+                )
                 reconstruction += tl.sum(difference * difference, 1)
                 if features is not None:
                     write_features(features, rows, n, c * Y, difference, bad, D, Y)

@@ -149,16 +149,40 @@ def test_requirements_are_judged_on_the_whole_interval(
     module: Callable[[str], ModuleType],
 ) -> None:
     judge = module("requirements").judge
-    met = {r["name"]: r["met"] for r in judge(results(case(3.01)))}
+    met = {r["name"]: r["met"] for r in judge(results(case(3.01)), {})}
     assert met["4,096 rows: the best peer"]
     assert not met["4,096 rows: torch eager, as one writes it"]  # the interval reaches below 3
-    bound = next(r for r in judge(results(case(2.0))) if not r["met"])
+    bound = next(r for r in judge(results(case(2.0)), {}) if not r["met"])
     assert "out of reach here: at 100 % of this core's peak it would be 2.50 x" in bound["why"]
+
+
+def test_what_is_lost_beyond_the_caches_is_raced_and_judged(
+    module: Callable[[str], ModuleType], make_bundle: Callable[..., Path]
+) -> None:
+    path = make_bundle([7, 5, 3])
+    rows = np.random.default_rng(3).normal(size=(2 * race.BLOCK, 7)).astype(np.float32)
+    far = cases.far(frozen.read("59-64-32-16-32-64-59", path), rows, NO_PEAK)
+    assert [entry["status"] for entry in far["entries"]] == ["timed", "timed"]
+    name = "59-64-32-16-32-64-59, 65,536 rows: of the rate at 4,096"
+    for kept, met in ((0.95, True), (0.905, False)):  # the second's interval reaches below 0.9
+        low_high = {"low": 0.99 * kept, "high": 1.01 * kept}
+        far["entries"][1]["speedup"] = {"value": kept, **low_high}
+        judged = module("requirements").judge(results(case(2.0), far), {})
+        assert [r["met"] for r in judged if r["name"] == name] == [met]
+
+
+def test_a_missed_line_quotes_the_counts(module: Callable[[str], ModuleType]) -> None:
+    counted = {"instructions": 3000.0, "fma": 1600.0, "loads": 1500.0, "vectors": 1400.0}
+    counts = {"products": 12672, "row_bytes": 240, "chain": 600, "rows": counted}
+    network = "59-64-32-16-32-64-59"
+    judged = module("requirements").judge(results(case(2.0)), {network: counts})
+    line = next(r for r in judged if r["name"].startswith(f"{network}, 4,096 rows"))
+    assert "3,000 instructions, 1,500 loads and 1,600 fma for 1,584 of products" in line["why"]
 
 
 def test_pages_are_made_from_json(module: Callable[[str], ModuleType], tmp_path: Path) -> None:
     whole = results(case(2.0))
-    whole["requirements"] = module("requirements").judge(whole)
+    whole["requirements"] = module("requirements").judge(whole, {})
     refused = dict(whole["cases"][0]["entries"][1])
     refused |= {"status": "refused", "reason": "off by 1e-2", "seconds": None, "speedup": None}
     whole["cases"][0]["entries"].append(refused)

@@ -24,7 +24,7 @@ def test_launches(make_bundle: Callable[..., Path]) -> None:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout)
-    assert (found["few"], found["many"], found["all"]) == (1, 2, 3)
+    assert (found["few"], found["many"]) == (1, 2)
     launches = found["launches"]
     # No launch for no rows; tiles of 16 rows for few, of 64 for many, 2 and 3 a multiprocessor.
     assert [launch["n"] for launch in launches] == [
@@ -44,3 +44,9 @@ def test_launches(make_bundle: Callable[..., Path]) -> None:
     assert last["tensors"][4:] == ["decisions"]
     assert (last["row_stride"], last["column_stride"], last["threshold"]) == (64, 1, 3.5)
     assert last["READ_PADDING"]
+    # 25,000 groups of 4 rows of 76 bytes, and the 3 rows that are left; not rows 64 apart.
+    whole, rest, apart = found["in_groups"]
+    assert (whole["n"], whole["grid"], whole["GROUP"]) == (100_000, [396, 1, 1], 4)
+    assert (rest["n"], rest["grid"], rest["GROUP"]) == (3, [1, 1, 1], 0)
+    assert (apart["n"], apart["GROUP"]) == (5000, 0)
+    assert all("x" in launch["tensors"] for launch in found["in_groups"])

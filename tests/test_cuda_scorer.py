@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ import pytest
 import score_reference as reference
 
 import vaelocity
+from vaelocity.bundle import read_bundle
+from vaelocity.cuda.config import choose
+from vaelocity.cuda.plan import network
 from vaelocity.histogram import ScoreHistogram
 
 torch = pytest.importorskip("torch")
@@ -147,6 +151,33 @@ def test_layouts_and_types_agree_and_a_call_repeats_its_bits(
         # Each layout is a kernel of its own, which may sum in another order.
         assert torch.allclose(scores, expected, rtol=1e-5), layout.stride()
         assert torch.equal(scorer.score(layout), scores), layout.stride()
+
+
+@on_gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("width", [1, 16, 59, 64, 128, 243])
+def test_rows_in_groups(make_bundle: Make, width: int, dtype: Any) -> None:
+    """What the tensor memory accelerator copies, whole groups and what is left, is what rows by
+    themselves are; the next row's features and what lies behind the last row stay out of it."""
+    path = make_bundle([width, min(width, 64), min(width, 16)])
+    n = 10_007
+    rows = torch.from_numpy(rows_of(n, width)).cuda().to(dtype)
+    rows[17, 0], rows[5000, -1] = float("nan"), float("inf")
+    from vaelocity.cuda.scorer import CudaScorer
+
+    found = []
+    for grouped in (False, True):
+        config = choose("sm_90", network(*read_bundle(path)), "bf16")
+        where = torch.device("cuda", torch.cuda.current_device())
+        scorer = CudaScorer(path, None, "bf16", where, config=replace(config, grouped=grouped))
+        scores = torch.full((n,), -7.0, device="cuda")
+        flags = torch.full((n,), 77, device="cuda", dtype=torch.uint8)
+        scorer.score_into(rows, scores=scores, flags=flags)
+        found.append((scores, flags, scorer.score_features(rows), scorer.histogram(rows)))
+    for alone, together in zip(found[0][:3], found[1][:3], strict=True):
+        torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5, equal_nan=True)
+    assert found[1][3].n == found[0][3].n
+    assert found[1][1].bool().sum() == 2
 
 
 @on_gpu

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import triton
 from triton.backends.compiler import GPUTarget
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 MULTIPROCESSORS = 132
 launches: list[dict[str, Any]] = []
@@ -40,7 +41,7 @@ class Launcher:
     def __call__(self, x: int, y: int, z: int, stream: int, *rest: Any) -> None:
         arguments = dict(zip(self._names, rest[-len(self._names) :], strict=True))
         numbers = {k: v for k, v in arguments.items() if isinstance(v, int | float)}
-        given = [k for k, v in arguments.items() if isinstance(v, torch.Tensor)]
+        given = [k for k, v in arguments.items() if isinstance(v, torch.Tensor | TensorDescriptor)]
         launches.append({"grid": [x, y, z], "stream": stream, "tensors": given, **numbers})
 
 
@@ -82,7 +83,23 @@ def main() -> None:
         scorer.score(torch.zeros(n, scorer.n_features), out[:n])
     many = len(loaded)
     scorer.predict(torch.zeros(20, 64)[:, : scorer.n_features], 3.5)
-    print(json.dumps({"few": few, "many": many, "all": len(loaded), "launches": launches}))
+    alone = len(launches)
+    device.copies_tensors = lambda where: True
+    grouped = CudaScorer(sys.argv[1], None, "bf16", torch.device("cpu"))
+    grouped.score(torch.zeros(100_003, scorer.n_features), torch.empty(100_003))
+    grouped.score(torch.zeros(5000, 64)[:, : scorer.n_features], out[:5000])
+    found, in_groups = launches[:alone], launches[alone:]
+    print(
+        json.dumps(
+            {
+                "few": few,
+                "many": many,
+                "all": len(loaded),
+                "launches": found,
+                "in_groups": in_groups,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

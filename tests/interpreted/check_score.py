@@ -89,6 +89,30 @@ def check_number_of_rows(make_bundle: Make, make_scorer: Make, n: int, config: C
     assert (memory[n:] == -7.0).all()
 
 
+@KERNELS
+@pytest.mark.usefixtures("any_column")
+@pytest.mark.parametrize(("n", "width"), [(4, 5), (67, 5), (66, 16), (70, 19)])
+def check_rows_in_groups(
+    make_bundle: Make, make_scorer: Make, n: int, width: int, config: Config
+) -> None:
+    """Groups of 1 and 4 rows, what is left of them, blocks of features that reach into the next
+    row, and a NaN there: every result where rows by themselves have it."""
+    path = make_bundle([width, 5, 2])
+    given = rows_of(n, width)
+    given[n // 3, 0], given[n // 2, -1] = np.nan, 1e30
+    rows = torch.from_numpy(given)
+    found = []
+    for grouped in (False, True):
+        one_size = replace(config, blocks=Blocks(16, 16), grouped=grouped)
+        scorer = make_scorer(path, None, "tf32", config=one_size)
+        assert scorer._network._program.groups == grouped
+        scores, features, flags = torch.empty(n), torch.empty(n, width), torch.empty(n).byte()
+        scorer.score_into(rows, scores=scores, features=features, flags=flags)
+        found.append((scores, features, flags, scorer.predict(rows, 1.0)))
+    for alone, together in zip(*found, strict=True):
+        torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6, equal_nan=True)
+
+
 def check_sigmoid_output_and_latent_padding(make_bundle: Make, make_scorer: Make) -> None:
     """Sigmoid makes 0.5 of the padding's 0: in the hidden layers, the latent and the output."""
     from vaelocity.bundle import read_bundle, write_bundle

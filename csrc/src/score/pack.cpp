@@ -76,10 +76,11 @@ void pack_dense(const Step &step, int block, bool fast, Arena &arena, Layer &lay
       by_output[k * width + j] = packed_weight(step, outputs, k, j);
   }
   float *next = by_block;
-  for (size_t first = 0; first < out; first += block)
+  const int n = (step.out + block - 1) / block;
+  for (int b = 0; b < n; ++b)
     for (size_t k = 0; k < blocks.rows; ++k)
-      for (size_t j = first; j < std::min(out, first + block); ++j)
-        *next++ = packed_weight(step, blocks, k, j);
+      for (int j = block_start(step.out, n, b); j < block_start(step.out, n, b + 1); ++j)
+        *next++ = packed_weight(step, blocks, k, static_cast<size_t>(j));
   layer.bias = bias;
   layer.by_output = by_output;
   layer.by_block = by_block;

@@ -58,8 +58,7 @@ struct Stencil {
 /// The weights of dense and conv are held twice, each kernel's way:
 ///   by_output  [in][padded(out)]       one row: 16 neighbouring outputs in a vector, padded with 0
 ///   by_block   blocks of [in][block]   many rows: the rows are in the vector, the weights
-///                                      broadcast. The last block of a dense step holds what is
-///                                      left and is narrower; block_start() cuts a conv's channels.
+///                                      broadcast; block_start() cuts the outputs
 /// For conv, in and out are in these two lines the rows a Tap names and the output channels.
 ///
 /// bfloat16: by_output of a dense step, and in fast mode by_block as well, has the weights of two
@@ -83,9 +82,9 @@ struct Layer {
   int scratch_at;         // conv, max_pool, average_pool of one row; dense in fast mode
 };
 
-/// The first channel of block b of n: blocks are as wide as their neighbours, or one wider.
-static constexpr int block_start(int channels, int n, int b) {
-  return static_cast<int>(static_cast<int64_t>(channels) * b / n);
+/// The first output of block b of n: blocks are as wide as the others, or one wider.
+static constexpr int block_start(int outputs, int n, int b) {
+  return outputs / n * b + (b < outputs % n ? b : outputs % n);
 }
 
 /// What is done to a column before it is standardised: input.h says what each array means. All
@@ -145,7 +144,7 @@ struct Results {
 /// throw or print.
 struct ScoreTable {
   int lanes;
-  int block;      // outputs in a block of by_block, dense
+  int block;      // most outputs in a block of by_block, dense
   int conv_block; // most output channels in a block of by_block, conv
   int group_rows; // rows that the many-row kernel computes at once
   int tile_rows;  // preferred tile

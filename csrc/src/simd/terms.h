@@ -6,6 +6,7 @@
 #pragma once
 
 #include "simd/math.h"
+#include "simd/repeat.h"
 #include "simd/vec.h"
 
 #include <stddef.h>
@@ -34,20 +35,33 @@ struct RzTerm { // mu^2 / sigma^2
   static Vec add(Vec mu, Vec logvar, Vec sum) { return sum + mu * mu * exp(zero() - logvar); }
 };
 
-/// Rows in the vector. a, b: [n][stride]; the sums of Vec::lanes rows.
+/// Rows in the vector. a, b: [n][stride]; the sums of Vec::lanes rows. Half of the partial sums at
+/// a time: so many stay in registers.
 template <class Term> inline Vec sum_rows(const float *a, const float *b, ptrdiff_t stride, int n) {
-  Vec partial[partial_sums];
-  for (Vec &p : partial)
-    p = zero();
-  for (int j = 0; j < n; j += partial_sums) {
-    const int m = n - j < partial_sums ? n - j : partial_sums;
-    for (int i = 0; i < m; ++i)
-      partial[i] = Term::add(load(a + (j + i) * stride), load(b + (j + i) * stride), partial[i]);
+  constexpr int half = partial_sums / 2;
+  Vec sums[2][half];
+  for (int h = 0; h < 2; ++h) {
+    Vec partial[half];
+    repeat<half>([&](auto i) VAEL_INLINE { partial[i.value] = zero(); });
+    int j = h * half;
+    for (; j + half <= n; j += partial_sums)
+      repeat<half>([&](auto i) VAEL_INLINE {
+        const ptrdiff_t at = (j + i.value) * stride;
+        partial[i.value] = Term::add(load(a + at), load(b + at), partial[i.value]);
+      });
+    repeat<half>([&](auto i) VAEL_INLINE {
+      if (j + i.value < n) {
+        const ptrdiff_t at = (j + i.value) * stride;
+        partial[i.value] = Term::add(load(a + at), load(b + at), partial[i.value]);
+      }
+    });
+    repeat<half>([&](auto i) VAEL_INLINE { sums[h][i.value] = partial[i.value]; });
   }
-  for (int half = partial_sums / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i)
-      partial[i] = partial[i] + partial[i + half];
-  return partial[0];
+  Vec sum[half];
+  repeat<half>([&](auto i) VAEL_INLINE { sum[i.value] = sums[0][i.value] + sums[1][i.value]; });
+  repeat<4>([&](auto i) VAEL_INLINE { sum[i.value] = sum[i.value] + sum[i.value + 4]; });
+  repeat<2>([&](auto i) VAEL_INLINE { sum[i.value] = sum[i.value] + sum[i.value + 2]; });
+  return sum[0] + sum[1];
 }
 
 /// Partial sums i = 0 .. 15 in lane i % lanes of vector i / lanes.

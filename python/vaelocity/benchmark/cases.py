@@ -16,7 +16,16 @@ import numpy as np
 import vaelocity
 from vaelocity.benchmark import rounding
 from vaelocity.benchmark.machine import Peak
-from vaelocity.benchmark.race import OURS, PEERS, Entry, checked, floor_of, peer_entries, race
+from vaelocity.benchmark.race import (
+    BLOCK,
+    OURS,
+    PEERS,
+    Entry,
+    checked,
+    floor_of,
+    peer_entries,
+    race,
+)
 from vaelocity.benchmark.timing import Contender, interleave, median
 from vaelocity.frozen import Network, Rows
 
@@ -65,6 +74,32 @@ def batch(
     )
     title = f"{network.name}, {n:,} row{'s' if n > 1 else ''}"
     return {"id": f"{network.name}/{n}", "title": title, "rows": n, "entries": found}
+
+
+def far(network: Network, rows: Rows, peak: Peak) -> dict[str, Any]:
+    """What is lost where rows [n, d] do not stay in the caches: all of them once, and in turns with
+    that their first BLOCK as many times as it takes."""
+    n, scorer = len(rows), _scorer(network)
+    reference, near = network.reference(rows), rows[:BLOCK]
+    out, near_out = np.empty(n, np.float32), np.empty(BLOCK, np.float32)
+
+    def again() -> Rows:
+        for _ in range(n // BLOCK):
+            scorer.score(near, near_out)
+        return near_out
+
+    floor = floor_of(network)
+    whole = Entry(OURS, "score(rows, out)", partial(scorer.score, rows, out))
+    same = Entry(OURS, f"{n // BLOCK} times the same {BLOCK:,} rows", again)
+    entries = [
+        checked(whole, reference, floor=floor),
+        checked(same, reference[:BLOCK], floor=floor),
+    ]
+    found = race(
+        entries, n, network.flop, peak, *_rounds(1, False), row_bytes=_row_bytes(network, peak)
+    )
+    title = f"{network.name}, {n:,} rows beside the same few"
+    return {"id": f"{network.name}/far", "title": title, "rows": n, "entries": found}
 
 
 def columns(network: Network, rows: Rows, peak: Peak, quick: bool) -> dict[str, Any]:

@@ -73,19 +73,29 @@ def compile_kernel(
 
 
 def compile_program(
-    program: Program, launch: Launch, arch: str, rows: str = "fp32", counting: bool = False
+    program: Program,
+    launch: Launch,
+    arch: str,
+    rows: str = "fp32",
+    counting: bool = False,
+    group: int = 0,
 ) -> Any:
     """A program compiled for row-major rows of type `rows` (fp32, bf16, fp16) and any row stride,
     that writes scores, flags and decisions; with `counting` the histogram and how many rows were
-    accepted, too."""
+    accepted, too. group: see Program.constants."""
     absent = {"column_stride": 1, "features": None}
     if not counting:
         absent |= {"counts": None, "accepted": None}
+    types = argument_types(program, rows, counting)
+    if group:
+        types["x"] = f"tensordesc<{rows}[{launch.block_rows}, {program.input_block}]>"
+        del types["row_stride"]
+        absent["row_stride"] = 1
     return compile_kernel(
         program.kernel,
         arch,
-        argument_types(program, rows, counting),
-        {**program.constants(launch, False), **absent},
+        types,
+        {**program.constants(launch, False, group), **absent},
         launch.warps,
     )
 
@@ -98,7 +108,7 @@ def argument_types(program: Program, rows: str, counting: bool = False) -> dict[
         "row_stride": "i64",
         "n": "i32",
         "weights": f"*{program.weight_type}",
-        "biases": "*fp32",
+        "biases": f"*{program.bias_type}",
         "scaling": "*fp32",
         **({"scratch": f"*{scratch}"} if scratch else {}),
         "beta": "fp32",

@@ -46,7 +46,9 @@ class Launch:
 @dataclass(frozen=True)
 class Config:
     """kernel: "score" or "score_wide". few: for up to few_rows rows, where there are not enough
-    tiles for all multiprocessors; many: for more. why: where these numbers come from."""
+    tiles for all multiprocessors; many: for more. grouped: rows that lie one behind the other are
+    copied in groups by the tensor memory accelerator, where there is one and there are many. why:
+    where these numbers come from."""
 
     kernel: str
     blocks: Blocks
@@ -54,6 +56,7 @@ class Config:
     many: Launch
     few_rows: int
     why: str
+    grouped: bool = False
 
     def launch(self, n: int) -> Launch:
         """The launch for n rows."""
@@ -90,11 +93,13 @@ def rule(arch: str, network: Network, precision: str) -> Config:
         if precision == "float32" and max(network.widths) > 32:
             many = Launch(16, 4, 2, 2)
         few = Launch(16, 4, 1, 2)
-        return Config("score", Blocks(block, block), few, many, 4096, "rule: on chip")
+        blocks, why = Blocks(block, block), "rule: on chip"
+        return Config("score", blocks, few, many, 4096, why, True)
     blocks = Blocks(64, 64) if precision == "bf16" else Blocks(32, 64)
     many = Launch(128, 8, 3 if precision == "bf16" else 2, 1)
     few = Launch(64, 4, 2, 1)
-    return Config("score_wide", blocks, few, many, 8192, "rule: weights streamed from L2")
+    why = "rule: weights streamed from L2"
+    return Config("score_wide", blocks, few, many, 8192, why, True)
 
 
 def fits_on_chip(arch: str, network: Network, precision: str) -> bool:
@@ -127,6 +132,7 @@ def from_json(entry: Mapping[str, Any]) -> Config:
         Launch(*entry["many"]),
         entry["few_rows"],
         entry["why"],
+        entry.get("grouped", False),
     )
 
 
@@ -142,6 +148,7 @@ def to_json(config: Config) -> dict[str, Any]:
         "few": numbers(config.few),
         "many": numbers(config.many),
         "few_rows": config.few_rows,
+        "grouped": config.grouped,
         "why": config.why,
     }
 

@@ -43,6 +43,14 @@ def arch(device: torch.device) -> str:
     return "sm_{}{}".format(*torch.cuda.get_device_capability(device))
 
 
+def copies_tensors(device: torch.device) -> bool:
+    """Whether it has a tensor memory accelerator: Hopper and what came after. The interpreter's
+    stand-in reads from columns at multiples of 16 bytes alone."""
+    if device.type == "cpu" or torch.version.hip:
+        return False
+    return torch.cuda.get_device_capability(device) >= (9, 0)
+
+
 def multiprocessors(device: torch.device) -> int:
     """How many programs run at once, if each needs a whole multiprocessor."""
     if device.type == "cpu":

@@ -141,7 +141,7 @@ def _arrays(made: Program, kernels: dict[str, Any]) -> str:
     arrays = {f"{which}_cubin": kernel.asm["cubin"] for which, kernel in kernels.items()}
     arrays |= {
         "weights": made.weights.tobytes(),
-        "biases": made.plan.biases.tobytes(),
+        "biases": made.biases.tobytes(),
         "scaling": made.plan.scaling.tobytes(),
     }
     return "".join(_array(name, content) for name, content in arrays.items())

@@ -12,7 +12,7 @@ from vaelocity.cuda.accept import Accepted, Compaction
 from vaelocity.cuda.compile import OPTIONS
 from vaelocity.cuda.config import Config, Launch
 from vaelocity.cuda.plan import Network
-from vaelocity.cuda.program import program, programs_to_launch
+from vaelocity.cuda.program import group_of, program, programs_to_launch
 
 Tensor = torch.Tensor
 
@@ -62,11 +62,12 @@ class FusedNetwork:
         self.device = device
         self._network = network
         self._multiprocessors = _device.multiprocessors(device)
+        self._copies_tensors = _device.copies_tensors(device)
         self._program = program(network, _device.arch(device), precision, config)
         self._kernel = self._program.kernel
         self._compiled: dict[tuple[Any, ...], Any] = {}
         self._weights = _device.upload(self._program.weights, device)
-        self._biases = _device.upload(self._program.plan.biases, device)
+        self._biases = _device.upload(self._program.biases, device)
         self._scaling = _device.upload(self._program.plan.scaling, device)
         self._scratch = self._make_scratch()
         most = max(self.config.few.per_sm, self.config.many.per_sm) * self._multiprocessors
@@ -86,6 +87,12 @@ class FusedNetwork:
 
     def run(self, rows: Tensor, outputs: Outputs, threshold: float) -> None:
         """Queue one pass over rows [n, d], n > 0, on the current stream."""
+        if group := self._group(rows, outputs):
+            whole = len(rows) - len(rows) % group
+            self._run_grouped(rows[:whole], outputs.part(slice(whole)), threshold, group)
+            rows, outputs = rows[whole:], outputs.part(slice(whole, None))
+            if not len(rows):
+                return
         launch = self.config.launch(len(rows))
         programs = programs_to_launch(len(rows), launch, self._multiprocessors)
         accepted = outputs.accepted
@@ -97,6 +104,31 @@ class FusedNetwork:
             scores, block = outputs.scores, launch.block_rows
             self._compaction.run(accepted, scores, threshold, programs, block)
 
+    def _group(self, rows: Tensor, outputs: Outputs) -> int:
+        """Rows of a group, or 0 where they are not copied in groups: too few, not one behind the
+        other, or accepted events are wanted, whose order is that of the tiles."""
+        if not self._copies_tensors or not self._program.groups:
+            return 0
+        if len(rows) <= self.config.few_rows or outputs.accepted:
+            return 0
+        if not rows.is_contiguous() or rows.data_ptr() % 16:
+            return 0
+        group = group_of(self._network.n_features, rows.element_size())
+        return group if len(rows) >= group else 0
+
+    def _run_grouped(self, rows: Tensor, outputs: Outputs, threshold: float, group: int) -> None:
+        from triton.tools.tensor_descriptor import TensorDescriptor
+
+        launch = self.config.many
+        n, width = len(rows) // group, group * rows.shape[1]
+        block = [launch.block_rows, self._program.input_block]
+        x = TensorDescriptor(rows, [n, width], [width, 1], block)
+        # As many tiles as there would be rows by themselves, but for those of the last groups.
+        tiles = -(-n // launch.block_rows) * group
+        programs = programs_to_launch(tiles * launch.block_rows, launch, self._multiprocessors)
+        tensors = {**outputs.tensors(), "accepted": None}
+        self._launch(rows, tensors, threshold, launch, programs, x, group)
+
     def _launch(
         self,
         rows: Tensor,
@@ -104,11 +136,13 @@ class FusedNetwork:
         threshold: float,
         launch: Launch,
         programs: int,
+        descriptor: Any = None,
+        group: int = 0,
     ) -> None:
-        row_stride, column_stride = rows.stride()
-        read_padding = self.may_read_padding(rows)
+        row_stride, column_stride = (1, 1) if group else rows.stride()
+        read_padding = not group and self.may_read_padding(rows)
         arguments = {
-            "x": rows,
+            "x": descriptor or rows,
             "row_stride": row_stride,
             "column_stride": column_stride,
             "n": len(rows),
@@ -120,7 +154,7 @@ class FusedNetwork:
             "threshold": threshold,
             "programs": programs,
             **outputs,
-            **self._program.constants(launch, read_padding),
+            **self._program.constants(launch, read_padding, group),
         }
         positional = [arguments[name] for name in self._kernel.arg_names]
         tensors = (rows, *outputs.values())
@@ -128,6 +162,7 @@ class FusedNetwork:
             launch,
             rows.dtype,
             read_padding,
+            group,
             *map(_specialized, (row_stride, column_stride)),
         )
         variant += tuple(None if t is None else t.data_ptr() % 16 == 0 for t in tensors)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import gcd
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from vaelocity.bfloat16 import to_bits
@@ -48,10 +50,40 @@ class Program:
             return self.plan.weights
         return (to_bits if self.precision == "bf16" else split)(self.plan.weights)
 
+    @cached_property
+    def biases(self) -> npt.NDArray[Any]:
+        """The kernel's: kernels/score.py takes them as products (`bias_blocks` there), in the type
+        of the weights; score_wide.py as the plan's float32."""
+        if self.config.kernel != "score":
+            return self.plan.biases
+        pieces = np.zeros((len(self.plan.biases), 16), np.uint16)
+        pieces[:, :3] = split(self.plan.biases).reshape(3, -1).T
+        if self.precision != "tf32":
+            return pieces
+        return (pieces.astype(np.uint32) << 16).view(np.float32)
+
+    @property
+    def bias_type(self) -> str:
+        """Triton's name of the biases' type."""
+        return self.weight_type if self.config.kernel == "score" else "fp32"
+
     @property
     def weight_type(self) -> str:
         """Triton's name of the weights' type."""
         return "fp32" if self.precision == "tf32" else "bf16"
+
+    @property
+    def input_block(self) -> int:
+        """Features that the encoder reads at a time."""
+        return int(self.plan.layers[0][0])
+
+    @property
+    def groups(self) -> bool:
+        """Whether rows can come in groups: a descriptor has blocks of one size, and what compares
+        the reconstruction with the rows may read other ones than the encoder."""
+        network, last = self.network, self.plan.layers[-1]
+        has_decoder = len(network.layers) > network.n_encoder + network.has_logvar
+        return self.config.grouped and (not has_decoder or last[2] == self.input_block)
 
     @property
     def scratch_type(self) -> str | None:
@@ -69,8 +101,11 @@ class Program:
         """Elements of scratch that one program takes; 0 for a kernel without."""
         return 2 * launch.block_rows * self.scratch_width if self.scratch_type else 0
 
-    def constants(self, launch: Launch, read_padding: bool) -> dict[str, Any]:
-        """The kernel's compile-time constants, but those that say which outputs there are."""
+    def constants(self, launch: Launch, read_padding: bool, group: int = 0) -> dict[str, Any]:
+        """The kernel's compile-time constants, but those that say which outputs there are.
+
+        group: rows of a group where x is a descriptor of groups (`group_of`); 0: x is a pointer.
+        """
         network = self.network
         found = {
             "D": network.n_features,
@@ -80,6 +115,7 @@ class Program:
             "KIND": self.plan.kind_code,
             "SPLIT": self.plan.weights.size if self.precision == "float32" else 0,
             "READ_PADDING": read_padding,
+            "GROUP": group,
             "BM": launch.block_rows,
             "STAGES": launch.stages,
         }
@@ -96,6 +132,11 @@ def program(network: Network, arch: str, precision: str, config: Config | None =
     chosen = choose(arch, network, precision)
     chosen = config or chosen
     return Program(chosen, plan(network, chosen.blocks), precision)
+
+
+def group_of(features: int, element_bytes: int) -> int:
+    """How many rows, one behind the other, are a multiple of 16 bytes: at most 16."""
+    return 16 // gcd(16, features * element_bytes)
 
 
 def programs_to_launch(n: int, launch: Launch, multiprocessors: int) -> int:
