@@ -19,7 +19,7 @@ import pyarrow as pa
 from stream_ends import NAMES, numbered
 
 import vaelocity
-from vaelocity.stream import Pump, StreamScorer
+from vaelocity.stream import Pump, StreamScorer, open_sink, open_source
 from vaelocity.stream.message import decode, encode
 
 ROWS = 50
@@ -114,6 +114,12 @@ def scores_in(values: list[bytes]) -> dict[int, list[float]]:
 def expected(bundle: Path, count: int) -> dict[int, float]:
     scores = vaelocity.load(bundle).score(numbered(count * ROWS))
     return dict(enumerate(scores.tolist()))
+
+
+def transactional(broker: Broker) -> tuple[Any, Any]:
+    """A source and a sink whose scores come out together with the offsets."""
+    source = open_source(broker.url("in", group="g", **SHORT), NAMES, transactional=True)
+    return source, open_sink(broker.url("out"), source, transactional=True)
 
 
 class Counting:

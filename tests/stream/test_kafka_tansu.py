@@ -13,7 +13,6 @@ import pytest
 from kafka_broker import (
     QUIET,
     ROWS,
-    SHORT,
     Broker,
     command,
     expected,
@@ -22,13 +21,13 @@ from kafka_broker import (
     pumped,
     received,
     scores_in,
+    transactional,
     written,
 )
 from kafka_tansu import end_of, tansu
-from stream_ends import NAMES
 from stream_process import ended, started, wait_for
 
-from vaelocity.stream import StreamError, open_sink, open_source
+from vaelocity.stream import StreamError, open_sink
 
 
 @pytest.fixture
@@ -63,8 +62,7 @@ def open_in(broker: Broker, topic: str) -> set[tuple[int, int]]:
 
 def test_offsets_are_committed_with_the_scores(broker: Broker, bundle: Path) -> None:
     broker.send("in", payloads(60))
-    source = open_source(broker.url("in", group="g", **SHORT), NAMES, transactional=True)
-    sink = open_sink(broker.url("out"), source, transactional=True)
+    source, sink = transactional(broker)
     pumped(source, sink, bundle, 60 * ROWS)
     assert broker.committed("in", "g") == 60
     found = scores_in([message.value() for message in broker.messages("out")])
@@ -73,8 +71,7 @@ def test_offsets_are_committed_with_the_scores(broker: Broker, bundle: Path) -> 
 
 def test_scores_and_offsets_come_out_together(broker: Broker, bundle: Path) -> None:
     broker.send("in", payloads(8))
-    source = open_source(broker.url("in", group="g", **SHORT), NAMES, transactional=True)
-    sink = open_sink(broker.url("out"), source, transactional=True)
+    source, sink = transactional(broker)
     first, *_ = received(source, 8)
     written(sink, first, bundle)
     wait_for(lambda: end_of(broker, "out") == 1)
@@ -116,8 +113,7 @@ def test_kill_9_in_a_transaction_loses_nothing_and_doubles_nothing(
 def test_a_stream_whose_place_was_taken_commits_nothing(broker: Broker, bundle: Path) -> None:
     """A successor with the same transactional id starts while it still writes."""
     broker.send("in", payloads(8))
-    source = open_source(broker.url("in", group="g", **SHORT), NAMES, transactional=True)
-    sink = open_sink(broker.url("out"), source, transactional=True)
+    source, sink = transactional(broker)
     first, *_ = received(source, 8)
     written(sink, first, bundle)
     wait_for(lambda: end_of(broker, "out") == 1)

@@ -25,13 +25,13 @@ from kafka_broker import (
     pumped,
     received,
     scores_in,
+    transactional,
     written,
 )
 from kafka_wire import Ledger, Wire
-from stream_ends import NAMES
 from stream_process import ended, started, wait_for
 
-from vaelocity.stream import StreamError, open_sink, open_source
+from vaelocity.stream import StreamError, open_sink
 
 
 @pytest.fixture
@@ -64,8 +64,7 @@ def test_offsets_are_committed_with_the_scores_of_their_messages(
     broker: Broker, bundle: Path
 ) -> None:
     broker.send("in", payloads(60))
-    source = open_source(broker.url("in", group="g", **SHORT), NAMES, transactional=True)
-    sink = open_sink(broker.url("out"), source, transactional=True)
+    source, sink = transactional(broker)
     pumped(source, sink, bundle, 60 * ROWS)
     ledger = broker.ledger
     assert ledger.dropped == []
@@ -120,8 +119,7 @@ def test_messages_that_were_read_before_a_rebalance_are_not_committed(
     """Another member reads them again: committed here, too, they would be there twice. The broker
     refuses what was read in an older generation of the group, and the stream ends."""
     broker.send("in", payloads(8))
-    source = open_source(broker.url("in", group="g", **SHORT), NAMES, transactional=True)
-    sink = open_sink(broker.url("out"), source, transactional=True)
+    source, sink = transactional(broker)
     first, second, *_ = received(source, 8)
     written(sink, first, bundle)
     sink.flush([first.position])
@@ -146,8 +144,7 @@ def test_messages_that_were_read_before_a_rebalance_are_not_committed(
 def test_a_stream_whose_place_was_taken_commits_nothing(broker: Broker, bundle: Path) -> None:
     """A successor with the same transactional id starts while it still writes."""
     broker.send("in", payloads(8))
-    source = open_source(broker.url("in", group="g", **SHORT), NAMES, transactional=True)
-    sink = open_sink(broker.url("out"), source, transactional=True)
+    source, sink = transactional(broker)
     first, *_ = received(source, 8)
     written(sink, first, bundle)
     wait_for(lambda: broker.ledger.pending() == 1)
