@@ -151,6 +151,16 @@ ENSEMBLES = {
 far a row is from its reconstruction, and its code from other codes."""
 
 
+_DENSE = ("denoising", "masked", "VAE", "AE")
+
+MEASURED: dict[str, tuple[str, ...]] = {
+    "semi_supervised": tuple(name for name in FAMILIES if name != "masked, trimmed"),
+    "unsupervised": (*_DENSE, "masked, trimmed"),
+    "jets": _DENSE,
+}
+"""The families of every protocol's table. Trimming is for anomalies among the training rows."""
+
+
 def together(members: Sequence[Scored]) -> Scored:
     """The ensemble of models that scored the same rows, as `models.Ensemble` has it: the mean of
     their scores, standardised by median and interquartile range over the rows that were trained

@@ -50,15 +50,7 @@ def page(content: Mapping[str, Any]) -> str:
         for name, text in texts().items()
         if name in FAMILIES and name in measured
     ]
-    seconds = _seconds(figures) + sum(
-        run["seconds"] for run in content.get("demo", {"seeds": {}})["seeds"].values()
-    )
-    versions = ", ".join(f"{name} {version}" for name, version in content["versions"].items())
-    where = content.get("machine", "a machine that was not recorded")
-    lines += [
-        "",
-        f"{seconds / 60:.0f} minutes of training and scoring, one thread; {where}, {versions}.",
-    ]
+    lines += ["", _made(content)]
     return "\n".join(lines) + "\n"
 
 
@@ -187,9 +179,17 @@ def _spread(values: Sequence[float]) -> str:
     return f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}"
 
 
-def _seconds(figures: Mapping[str, Any]) -> float:
-    cells = (cell for sets in figures.values() for row in sets.values() for cell in row.values())
-    return sum(run["seconds"] for cell in cells for run in cell["seeds"].values())
+def _made(content: Mapping[str, Any]) -> str:
+    """Where and in what time."""
+    rows = (row for sets in content["figures"].values() for row in sets.values())
+    cells = [cell for row in rows for cell in row.values()] + [content.get("demo", {"seeds": {}})]
+    minutes: dict[str, float] = {}
+    for cell in cells:
+        for run in cell["seeds"].values():
+            if run["seconds"]:  # an ensemble takes none of its own
+                minutes[run["where"]] = minutes.get(run["where"], 0) + run["seconds"] / 60
+    parts = "; ".join(f"{each:.0f} on {where}" for where, each in minutes.items())
+    return f"Minutes of training and scoring, one thread each: {parts}."
 
 
 def _head(names: Sequence[str]) -> list[str]:
