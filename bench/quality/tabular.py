@@ -29,6 +29,7 @@ from training import Job
 
 REPOSITORY = Path(__file__).parents[2]
 RESULTS = REPOSITORY / "bench" / "results" / "quality"
+WORK = REPOSITORY / "build" / "quality" / "scores"
 
 
 def main() -> None:
@@ -56,8 +57,7 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=RESULTS, metavar="FOLDER")
-    work = REPOSITORY / "build" / "quality" / "scores"
-    parser.add_argument("--work", type=Path, default=work, metavar="FOLDER")
+    parser.add_argument("--work", type=Path, default=WORK, metavar="FOLDER")
     parser.add_argument("--seeds", nargs="*", type=int, default=range(5), metavar="SEED")
     parser.add_argument(
         "--families", nargs="*", choices=FAMILIES, help="default: those of the protocol's table"
@@ -101,7 +101,7 @@ class Results:
     def fill(self, protocol: str, data: str, names: list[str], seed: int) -> None:
         """Measure what is not there yet: the families, and the ensembles of which all members are
         asked for."""
-        ensembles = [name for name, members in ENSEMBLES.items() if set(members) <= set(names)]
+        ensembles = [name for name, each in ENSEMBLES.items() if set(each.members) <= set(names)]
         wanted = [*names, *ensembles]
         missing = [name for name in wanted if self._missing(protocol, data, name, seed)]
         if not missing:
@@ -135,13 +135,13 @@ class Results:
         """By a family, or by an ensemble."""
         if job.name not in ENSEMBLES:
             return training.scored(self.kept, job, task)
+        ensemble = ENSEMBLES[job.name]
         members = [
-            training.scored(self.kept, replace(job, name=name), task)
-            for name in ENSEMBLES[job.name]
+            training.scored(self.kept, replace(job, name=name), task) for name in ensemble.members
         ]
         where = "; ".join(dict.fromkeys(each.where for each in members))
         # Its members' time is counted where they stand by themselves.
-        return Kept(together([each.scored for each in members]), 0.0, where)
+        return Kept(together([each.scored for each in members], ensemble.by), 0.0, where)
 
     def _cell(self, protocol: str, data: str, name: str) -> dict[str, Any]:
         """Of one family; empty where its configuration is another now."""
