@@ -1,18 +1,22 @@
-"""What every mixture of two families would have been worth: `python bench/quality/mixtures.py`.
+"""What other scores would have been worth than those of the table.
 
-From the scores that tabular.py keeps in its work folder, semi-supervised: every family that has all
-seeds on all sets, and every pair of them, standardised in both ways (`families.together`). Writes
-mixtures.md to bench/results/quality: the best of them, and what the choice itself is worth, where
-every set's mixture is the one that is best on the thirteen others.
+    python bench/quality/mixtures.py [--work FOLDER]
+
+From the scores that tabular.py keeps in its work folder, semi-supervised: every pair of families
+that have all seeds on all sets, standardised in both ways (`families.together`); and scores
+relative to those of the neighbours with other exponents. Writes mixtures.md to
+bench/results/quality: the best of them, and what the choice itself is worth, where every set has
+what is best on the thirteen others.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from itertools import combinations, product
 from pathlib import Path
+from typing import TypeVar
 
 import adbench
 import numpy as np
@@ -20,7 +24,7 @@ import numpy.typing as npt
 from families import BY, MEASURED, together
 from kept_scores import KeptScores
 from tabular import RESULTS, WORK
-from task import NORMAL, Scored
+from task import NORMAL, Floats, Scored
 from training import Job, found
 
 from vaelocity.report.metrics import auc
@@ -28,17 +32,24 @@ from vaelocity.report.metrics import auc
 PROTOCOL = "semi_supervised"
 SHOWN = 15
 
+EXPONENTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""e in s / m^e, where the relative score is s / sqrt(m): 0 leaves the score s as it is, 1 is its
+ratio to the mean m of its neighbours'."""
+
+SINGLE = ("denoising", "masked", "codes of denoising", "5 neighbours")
+PAIRS = (("denoising", "codes of denoising"), ("denoising", "5 neighbours"))
+"""Of which the exponents are tried, by themselves and, with the same exponent, together."""
+
+Matrix = npt.NDArray[np.float64]
+"""AUROC in per cent, [seeds, sets]."""
+
+Key = TypeVar("Key", bound=Hashable)
+
 Mixture = tuple[str, tuple[str, ...]]
 """How it is standardised, and its members."""
 
-PAIR = (
-    ("denoising", "denoising, relative"),
-    ("codes of denoising", "codes of denoising, relative"),
-)
-"""The error and the codes of one model, each plain or relative: few to choose from."""
-
-Areas = dict[Mixture, npt.NDArray[np.float64]]
-"""AUROC in per cent, [seeds, sets]."""
+Power = tuple[tuple[str, ...], float]
+"""Members, and the exponent of their relative scores."""
 
 
 def main() -> None:
@@ -48,94 +59,147 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=WORK, metavar="FOLDER")
     parser.add_argument("--seeds", nargs="*", type=int, default=range(5), metavar="SEED")
     given = parser.parse_args()
-    sets = adbench.names()
-    areas = _areas(KeptScores(given.work), sets, list(given.seeds))
+    scores = AllScores(KeptScores(given.work), list(given.seeds))
+    if not (scores.sets and scores.names):
+        raise SystemExit(f"--work: {given.work} has no family with all seeds on all sets")
     path = given.output / "mixtures.md"
-    path.write_text(page(areas, sets))
+    path.write_text(page(_mixtures(scores), _powers(scores)))
     print(path.read_text())
 
 
-def _areas(kept: KeptScores, sets: Sequence[str], seeds: Sequence[int]) -> Areas:
-    names = [
-        name
-        for name in MEASURED[PROTOCOL]
-        if all(found(kept, Job(PROTOCOL, data, name, seed)) for data in sets for seed in seeds)
-    ]
-    members = [*((name,) for name in names), *combinations(names, 2)]
-    # One family by itself is the same in every standardisation.
-    mixtures = [(by, each) for each in members for by in (BY if len(each) > 1 else list(BY)[:1])]
-    areas = {mixture: np.zeros((len(seeds), len(sets))) for mixture in mixtures}
-    for (row, seed), (column, data) in product(enumerate(seeds), enumerate(sets)):
-        normal = Job(PROTOCOL, data, names[0], seed).task().names == NORMAL
-        standardised = {
-            (by, name): together([_scored(kept, Job(PROTOCOL, data, name, seed))], by).test
-            for by, name in product(BY, names)
-        }
-        for by, each in mixtures:
-            scores = np.mean([standardised[by, name] for name in each], axis=0)
-            areas[by, each][row, column] = 100 * auc(scores[normal], scores[~normal]).value
-        print(data, seed, flush=True)
+class AllScores:
+    """The kept scores of the families (`names`) that have all seeds on all sets."""
+
+    def __init__(self, kept: KeptScores, seeds: Sequence[int]) -> None:
+        self.kept, self.seeds, self.sets = kept, seeds, adbench.names()
+        self.names = [name for name in MEASURED[PROTOCOL] if all(self._jobs(name))]
+
+    def _jobs(self, name: str) -> Iterator[bool]:
+        for data, seed in product(self.sets, self.seeds):
+            yield found(self.kept, Job(PROTOCOL, data, name, seed)) is not None
+
+    def __iter__(self) -> Iterator[tuple[int, int, npt.NDArray[np.bool_], dict[str, Scored]]]:
+        """Of every seed and every set: where they stand in a matrix, which test rows are normal,
+        the scores by family."""
+        for (row, seed), (column, data) in product(enumerate(self.seeds), enumerate(self.sets)):
+            normal = Job(PROTOCOL, data, self.names[0], seed).task().names == NORMAL
+            scored = {}
+            for name in self.names:
+                there = found(self.kept, Job(PROTOCOL, data, name, seed))
+                assert there is not None
+                scored[name] = there.scored
+            yield row, column, normal, scored
+
+    def empty(self) -> Matrix:
+        """Of all seeds and sets."""
+        return np.zeros((len(self.seeds), len(self.sets)))
+
+
+def _mixtures(scores: AllScores) -> dict[Mixture, Matrix]:
+    """One family, and every pair in both standardisations."""
+    single = [("deviation", (name,)) for name in scores.names]
+    pairs = product(BY, combinations(scores.names, 2))
+    areas = {mixture: scores.empty() for mixture in (*single, *pairs)}
+    for row, column, normal, scored in scores:
+        each = {(by, name): together([scored[name]], by).test for by in BY for name in scored}
+        for (by, members), area in areas.items():
+            area[row, column] = _area([each[by, name] for name in members], normal)
     return areas
 
 
-def _scored(kept: KeptScores, job: Job) -> Scored:
-    there = found(kept, job)
-    assert there is not None
-    return there.scored
+def _powers(scores: AllScores) -> dict[Power, Matrix]:
+    """Of the families that are there both plain and relative."""
+    members = [*((name,) for name in SINGLE), *PAIRS]
+    there = [each for each in members if all(f"{name}, relative" in scores.names for name in each)]
+    areas = {power: scores.empty() for power in product(there, EXPONENTS)}
+    for row, column, normal, scored in scores:
+        for (each, exponent), area in areas.items():
+            powers = [
+                together([power(scored[name], scored[f"{name}, relative"], exponent)], "deviation")
+                for name in each
+            ]
+            area[row, column] = _area([one.test for one in powers], normal)
+    return areas
 
 
-def page(areas: Areas, sets: Sequence[str]) -> str:
-    """Markdown."""
-    families = [each[0] for _, each in areas if len(each) == 1]
-    pairs = [set(each) for each in product(*PAIR)]
-    lines = [
-        "# Mixtures of families",
-        "",
-        "Mean AUROC in per cent over the 14 sets, semi-supervised, written by `python "
-        "bench/quality/mixtures.py` from the kept scores of tabular.md. Every family that has all "
-        f"seeds, and every pair: {len(areas)} of {', '.join(families)}. Of all of them the labels "
-        "say which is best, so that the best figure flatters: beside it stands what the choice is "
-        "worth where every set's mixture is the best of the thirteen others.",
-        "",
-        "| mixture | standardised | mean |",
-        "|---|---|---|",
-    ]
-    best = sorted(areas, key=lambda each: -areas[each].mean())
-    for by, members in best[:SHOWN]:
-        how = BY[by] if len(members) > 1 else ""
-        lines.append(f"| {' + '.join(members)} | {how} | {_spread(areas[by, members])} |")
-    few = {(by, each): area for (by, each), area in areas.items() if set(each) in pairs}
-    lines += ["", _chosen("all of these", areas, sets)]
-    if few:
-        text = "the error and the codes of the denoising model, each plain or relative"
-        lines += ["", _chosen(text, few, sets)]
-    return "\n".join(lines) + "\n"
+def power(plain: Scored, relative: Scored, exponent: float) -> Scored:
+    """s / m^exponent from s and s / sqrt(m)."""
+
+    def of(s: Floats, r: Floats) -> Floats:
+        # m = (s / r)^2; a score of 0 stays 0.
+        mean = np.divide(s, r, out=np.ones_like(s), where=(s > 0) & (r > 0)) ** 2
+        return s / mean**exponent
+
+    return Scored(of(plain.train, relative.train), of(plain.test, relative.test))
 
 
-def left_out(areas: Areas) -> tuple[npt.NDArray[np.float64], list[Mixture]]:
-    """AUROC [seeds, sets] where every set's mixture is the one with the highest mean over seeds and
-    other sets; and which that was."""
-    mixtures = list(areas)
-    each = np.stack([areas[mixture] for mixture in mixtures])  # [mixtures, seeds, sets]
+def _area(scores: Sequence[Floats], normal: npt.NDArray[np.bool_]) -> float:
+    together = np.mean(scores, axis=0)
+    return 100 * auc(together[normal], together[~normal]).value
+
+
+def left_out(areas: Mapping[Key, Matrix]) -> tuple[Matrix, list[Key]]:
+    """AUROC [seeds, sets] where every set has what has the highest mean over seeds and other sets;
+    and what that was."""
+    keys = list(areas)
+    each = np.stack([areas[key] for key in keys])  # [keys, seeds, sets]
     mean = each.mean(axis=1)
     others = mean.sum(axis=1, keepdims=True) - mean
     chosen = others.argmax(axis=0)
     columns = [each[best, :, column] for column, best in enumerate(chosen)]
-    return np.stack(columns, axis=1), [mixtures[best] for best in chosen]
+    return np.stack(columns, axis=1), [keys[best] for best in chosen]
 
 
-def _chosen(what: str, areas: Areas, sets: Sequence[str]) -> str:
-    found, chosen = left_out(areas)
-    counts = Counter(f"{' + '.join(members)} {BY[by]}" for by, members in chosen)
-    times = "; ".join(f"{text} for {count} sets" for text, count in counts.most_common())
-    best = max(areas.values(), key=lambda area: area.mean())
-    return (
-        f"Of {what} ({len(areas)}): best {_spread(best)}, chosen on the others {_spread(found)}. "
-        f"Chosen were {times}."
-    )
+def page(mixtures: Mapping[Mixture, Matrix], powers: Mapping[Power, Matrix]) -> str:
+    """Markdown."""
+    families = [members[0] for _, members in mixtures if len(members) == 1]
+    chosen, which = left_out(mixtures)
+    counts = Counter(_name(members, by) for by, members in which)
+    times = "; ".join(f"{text}: {count}" for text, count in counts.most_common())
+    best = sorted(mixtures, key=lambda each: -mixtures[each].mean())
+    lines = [
+        "# Mixtures and exponents",
+        "",
+        "Mean AUROC in per cent over the 14 sets, semi-supervised, with the standard deviation "
+        "over the seeds, written by `python bench/quality/mixtures.py` from the kept scores of "
+        "[tabular.md](tabular.md). Which is best, the labels of these sets say: that flatters. "
+        "Beside it stands what the choice is worth where it is made for every set on the thirteen "
+        "others.",
+        "",
+        "## Every pair of families",
+        "",
+        f"{len(mixtures)} of {'; '.join(families)}. The best:",
+        "",
+        "| mixture | mean |",
+        "|---|---|",
+        *(f"| {_name(each, by)} | {_spread(mixtures[by, each])} |" for by, each in best[:SHOWN]),
+        "",
+        f"Chosen on the other sets: {_spread(chosen)}. How often which was chosen: {times}.",
+        "",
+        "## Scores relative to those of the neighbours, with other exponents",
+        "",
+        "s / m^e, where m is the mean score of the neighbours: e = 0 is the score itself, 1 its "
+        "ratio to theirs, 1/2 the geometric mean of both, which `relative` takes. Pairs have one "
+        "exponent and are standardised by mean and standard deviation. The last two columns: the "
+        "exponent chosen on the other sets, of 0, 1/2 and 1, and of all.",
+        "",
+        f"| score | {' | '.join(f'{e:g}' for e in EXPONENTS)} | of three | of all |",
+        "|---|" + "---|" * (len(EXPONENTS) + 2),
+    ]
+    for members in dict.fromkeys(members for members, _ in powers):
+        all_ = {e: powers[members, e] for e in EXPONENTS}
+        three = {e: all_[e] for e in (0.0, 0.5, 1.0)}
+        cells = [_spread(area) for area in all_.values()]
+        cells += [_spread(left_out(each)[0]) for each in (three, all_)]
+        lines.append(f"| {' + '.join(members)} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
-def _spread(area: npt.NDArray[np.float64]) -> str:
+def _name(members: Sequence[str], by: str) -> str:
+    return " + ".join(members) + (f" ({BY[by]})" if len(members) > 1 else "")
+
+
+def _spread(area: Matrix) -> str:
     means = area.mean(axis=1)
     if len(means) == 1:
         return f"{means[0]:.2f}"
