@@ -132,6 +132,16 @@ def test_made_digits_of_another_recipe_are_made_again(module: Module, tmp_path: 
     assert made.missing(found, runs) == [runs[0], *runs[2:]]
 
 
+def test_the_committed_pages_are_of_the_committed_figures(
+    module: Module, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VAELOCITY_DATA", str(data_dir))
+    for name in ("tabular", "images"):
+        figures = json.loads((RESULTS / f"{name}.json").read_text())
+        page: str = module(f"{name}_page").page(figures)
+        assert page == (RESULTS / f"{name}.md").read_text()
+
+
 # ---- How scores are mixed
 
 
