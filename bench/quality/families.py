@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from neighbours import CodeNeighbours, Neighbours
+from neighbours import CodeNeighbours, Neighbours, Relative
 from task import Floats, Scored, Task
 
 from vaelocity import models
@@ -124,7 +124,7 @@ MASKED = Family(
     models.MaskedAutoencoder, {"hidden": (128, 128), "activation": "tanh"}, "masked_error"
 )
 
-FAMILIES: dict[str, Family | CodeNeighbours | Neighbours] = {
+FAMILIES: dict[str, Family | CodeNeighbours | Neighbours | Relative] = {
     "denoising": DENOISING,
     "masked": MASKED,
     "VAE": Family(models.VAE, {"latent": 16, "beta": 0.3, **TANH}, "elbo"),
@@ -140,28 +140,66 @@ FAMILIES: dict[str, Family | CodeNeighbours | Neighbours] = {
     "masked, trimmed": replace(MASKED, left_out=0.25, looked_at=None),
     "codes of denoising": CodeNeighbours(DENOISING),
     "5 neighbours": Neighbours(),
+    "denoising, relative": Relative(DENOISING),
+    "masked, relative": Relative(MASKED),
+    "codes of denoising, relative": CodeNeighbours(DENOISING, relative=True),
+    "5 neighbours, relative": Neighbours(relative=True),
 }
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Members: families, of whose scores the mean is taken; by: how the scores are standardised
+    before that, `quartiles` or `deviation`; see `together`."""
+
+    members: tuple[str, ...]
+    by: str = "quartiles"
+
+
+BY = {"quartiles": "by median and quartiles", "deviation": "by mean and standard deviation"}
 
 ENSEMBLES = {
-    "ensemble": ("denoising", "masked", "VAE", "AE"),
-    "ensemble of six": ("denoising", "masked", "VAE", "AE", "VAE, wide", "masked, wide"),
-    "error and codes": ("denoising", "codes of denoising"),
+    "error and codes, relative": Ensemble(
+        ("denoising, relative", "codes of denoising, relative"), "deviation"
+    ),
+    "error and rows, relative": Ensemble(
+        ("denoising, relative", "5 neighbours, relative"), "deviation"
+    ),
+    "ensemble": Ensemble(("denoising", "masked", "VAE", "AE")),
+    "ensemble of six": Ensemble(("denoising", "masked", "VAE", "AE", "VAE, wide", "masked, wide")),
+    "error and codes": Ensemble(("denoising", "codes of denoising")),
 }
-"""The members of each: one of each kind of autoencoder; and two in another size beside them; how
-far a row is from its reconstruction, and its code from other codes."""
+"""How far a row is from its reconstruction, and its code, or itself, from others; one of each kind
+of autoencoder; and two in another size beside them."""
+
+_DENSE = ("denoising", "masked", "VAE", "AE")
+
+MEASURED: dict[str, tuple[str, ...]] = {
+    "semi_supervised": tuple(name for name in FAMILIES if name != "masked, trimmed"),
+    "unsupervised": (*_DENSE, "masked, trimmed"),
+    "jets": _DENSE,
+}
+"""The families of every protocol's table. Trimming is for anomalies among the training rows."""
 
 
-def together(members: Sequence[Scored]) -> Scored:
-    """The ensemble of models that scored the same rows, as `models.Ensemble` has it: the mean of
-    their scores, standardised by median and interquartile range over the rows that were trained
-    on."""
-    quartiles = [np.percentile(each.train, [25, 50, 75]) for each in members]
+def together(members: Sequence[Scored], by: str) -> Scored:
+    """The mean of scores of the same rows, standardised over the rows that were trained on: by
+    `quartiles`, which is median and interquartile range, as `models.Ensemble` has it, or by
+    `deviation`, which is mean and standard deviation."""
+    places = [_centre_and_spread(each.train, by) for each in members]
 
     def mean(parts: Sequence[Floats]) -> Floats:
-        each = [(x - q[1]) / (q[2] - q[0]) for x, q in zip(parts, quartiles, strict=True)]
+        each = [(x - centre) / spread for x, (centre, spread) in zip(parts, places, strict=True)]
         return np.mean(each, axis=0)
 
     return Scored(mean([each.train for each in members]), mean([each.test for each in members]))
+
+
+def _centre_and_spread(scores: Floats, by: str) -> tuple[float, float]:
+    if by == "deviation":
+        return scores.mean(dtype=np.float64), scores.std(dtype=np.float64)
+    low, middle, high = np.percentile(scores, [25, 50, 75])
+    return middle, high - low
 
 
 def trained_alike(name: str) -> list[str]:
@@ -175,7 +213,7 @@ def texts() -> dict[str, str]:
     """Every configuration, to be told from another."""
     found = {name: family.text() for name, family in FAMILIES.items()}
     together = {
-        name: "by median and quartiles: " + "; ".join(found[each] for each in members)
-        for name, members in ENSEMBLES.items()
+        name: f"{BY[ensemble.by]}: " + "; ".join(found[each] for each in ensemble.members)
+        for name, ensemble in ENSEMBLES.items()
     }
     return {**found, **together}

@@ -71,7 +71,7 @@ class Trained:
     history: dict[str, list[float]]
 
 
-def trained(name: str, digits: Digits, seed: int, folder: Path) -> Trained:
+def trained(name: str, digits: Digits, seed: int, folder: Path, device: str) -> Trained:
     """The model of that name, from its checkpoint in `folder` if it was trained before."""
     recipe = RECIPES[name]
     model = recipe.make()
@@ -81,7 +81,8 @@ def trained(name: str, digits: Digits, seed: int, folder: Path) -> Trained:
     missing = epochs - _epochs_done(checkpoint)
     start, before = time.perf_counter(), _cpu_seconds()
     labels = {"label": digits.label} if recipe.conditional else {}
-    model.fit(digits.x, seed=seed, checkpoint=checkpoint, **recipe.fit, **labels)
+    where = {"checkpoint": checkpoint, "device": device}
+    model.fit(digits.x, seed=seed, progress=False, **where, **recipe.fit, **labels)
     if missing:
         taken = {"wall_s": time.perf_counter() - start, "cpu_s": _cpu_seconds() - before}
         whole = {name: seconds * epochs / missing for name, seconds in taken.items()}

@@ -47,40 +47,59 @@ def _outliers(name: str, found: dict[str, Any]) -> str:
 def _generation(found: dict[str, Any]) -> str:
     head = [
         "", "shows the digit asked for %", f"judge more than {CONFIDENT:.0%} sure %",
-        "Frechet distance", "coverage %", "training, s", "CPU s", "seeds",
+        "Frechet distance", "coverage %", "seeds", "training on the CPU, s", "CPU s",
+        "training on a GPU, s",
     ]  # fmt: skip
     real = found["real"]
-    rows = [["real digits (training)", *_shares([real]), "", "", ""]]
+    rows = [["real digits (training)", *_shares([real]), "", "", "", ""]]
     for name, model in found["models"].items():
         runs = model["runs"]
-        seconds = [f"{np.mean([run[key] for run in runs]):.0f}" for key in ("wall_s", "cpu_s")]
-        rows.append([name, *_shares(runs), *seconds, str(len(runs))])
+        cpu = [run for run in runs if run["device"] == "cpu"]
+        gpu = [run for run in runs if run["device"] != "cpu"]
+        seconds = [_seconds(cpu, "wall_s"), _seconds(cpu, "cpu_s"), _seconds(gpu, "wall_s")]
+        rows.append([name, *_shares(runs), str(len(runs)), *seconds])
     said = (
         f"{real['n']} digits each, against as many test digits, by the features of a classifier "
         f"that reads {100 * found['judge_accuracy']:.2f} % of the test digits: distances are to be "
-        f"compared within this table only. {CHOSEN} {_made(found)}"
+        f"compared within this table only. Mean and standard deviation over the seeds. {CHOSEN} "
+        f"Last: {_made(found)}"
     )
     said += "\n\n" + "\n".join(
-        f"- {name}: {_settings(model['fit'])}{_settings(model['sampling'], '; drawn with ')}"
+        f"- {name}: {_listed(model['fit'])}{_listed(model['sampling'], '; drawn with ')}"
+        f"{_places(model['runs'])}"
         for name, model in found["models"].items()
     )
     pictures = "\n".join(f"![{name}](digits-{name}.png)" for name in found["models"])
     return f"## Made digits\n\n{_markdown(head, rows)}\n\n{said}\n\n{pictures}"
 
 
-def _settings(settings: dict[str, Any], before: str = "") -> str:
+def _seconds(runs: Sequence[dict[str, Any]], key: str) -> str:
+    return f"{np.mean([run[key] for run in runs]):.0f}" if runs else ""
+
+
+def _places(runs: Sequence[dict[str, Any]]) -> str:
+    """Which seeds were trained where."""
+    seeds: dict[str, list[str]] = {}
+    for run in runs:
+        seeds.setdefault(run["where"], []).append(str(run["seed"]))
+    return "".join(f"; seed {', '.join(each)}: {where}" for where, each in seeds.items())
+
+
+def _listed(settings: dict[str, Any], before: str = "") -> str:
     text = ", ".join(f"{name} {value}" for name, value in settings.items())
     return before + text if text else ""
 
 
 def _shares(runs: Sequence[dict[str, Any]]) -> list[str]:
-    def mean(key: str, factor: float) -> str:
+    def share(key: str, factor: float) -> str:
         if runs[0][key] is None:
             return "-"
-        return f"{factor * np.mean([run[key] for run in runs]):.2f}"
+        values = [factor * run[key] for run in runs]
+        spread = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
+        return f"{np.mean(values):.2f}{spread}"
 
     return [
-        mean("asked", 100), mean("confident", 100), mean("frechet", 1), mean("coverage", 100)
+        share("asked", 100), share("confident", 100), share("frechet", 1), share("coverage", 100)
     ]  # fmt: skip
 
 

@@ -1,5 +1,5 @@
-"""Nearest neighbours: of rows, the best of the published methods, what there is to reach; and of
-the codes of an autoencoder."""
+"""Nearest neighbours: of rows, the best of the published methods, what there is to reach; of the
+codes of an autoencoder; and scores relative to those of the neighbours."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.neighbors import NearestNeighbors
 from task import Floats, Scored, Task
 
@@ -19,8 +20,13 @@ if TYPE_CHECKING:
 DEAD = 1e-6
 """Deviation of a latent unit that says nothing."""
 
-
 K = 5
+
+FLOOR = 0.1
+"""Of the median score of the training rows, below which no neighbourhood counts: rows that are
+there several times have neighbours at distance 0."""
+
+RELATIVE = f"relative: divided by the root of the mean score of the {K} nearest training {{points}}"
 
 
 @dataclass(frozen=True)
@@ -28,19 +34,20 @@ class Neighbours:
     """The mean distance to the nearest training rows, which DTE-NP is (Livernoche et al., section
     4.1). Nothing is learned: seeds differ by the rows that are drawn."""
 
+    relative: bool = False
     looked_at: None = None
 
-    def train(self, task: Task, seed: int) -> NearestNeighbors:
-        """An index of the rows."""
-        return NearestNeighbors(n_neighbors=K + 1).fit(task.train)
+    def train(self, task: Task, seed: int) -> None:
+        """Nothing."""
 
-    def score(self, model: NearestNeighbors, task: Task) -> Scored:
+    def score(self, model: None, task: Task) -> Scored:
         """Of all rows; a training row is not its own neighbour."""
-        return distances(model, task.train, task.test)
+        around = Around.of(task.train, task.test)
+        return around.relative(around.distances) if self.relative else around.distances
 
     def text(self) -> str:
         """The configuration, to be told from another."""
-        return f"mean distance to the {K} nearest training rows"
+        return f"mean distance to the {K} nearest training rows" + _relative(self.relative, "rows")
 
     def training_text(self) -> str:
         """As of the families that learn."""
@@ -58,6 +65,7 @@ class CodeNeighbours:
     """
 
     coder: Family
+    relative: bool = False
     looked_at: None = None
 
     def train(self, task: Task, seed: int) -> Model:
@@ -70,21 +78,76 @@ class CodeNeighbours:
         train, test = model.encode(task.train), model.encode(task.test)
         centre, spread = train.mean(axis=0), train.std(axis=0)
         spread = np.where(spread > DEAD, spread, 1)
-        train, test = ((codes - centre) / spread for codes in (train, test))
-        return distances(NearestNeighbors(n_neighbors=K + 1).fit(train), train, test)
+        around = Around.of(*((codes - centre) / spread for codes in (train, test)))
+        return around.relative(around.distances) if self.relative else around.distances
 
     def text(self) -> str:
         """The configuration, to be told from another."""
-        return f"mean distance to the {K} nearest codes, standardised, of {self.training_text()}"
+        text = f"mean distance to the {K} nearest codes, standardised, of {self.training_text()}"
+        return text + _relative(self.relative, "codes")
 
     def training_text(self) -> str:
         """That of the autoencoder: both are scores of the same model."""
         return self.coder.training_text()
 
 
-def distances(index: NearestNeighbors, train: Floats, test: Floats) -> Scored:
-    """Means to the K nearest of `train`, of which each is not its own."""
-    near, far = (index.kneighbors(rows)[0] for rows in (train, test))
-    return Scored(
-        near[:, 1:].mean(axis=1).astype(np.float32), far[:, :K].mean(axis=1).astype(np.float32)
-    )
+@dataclass(frozen=True)
+class Relative:
+    """The score of a family, relative to that of the rows around; see `Around.relative`."""
+
+    family: Family
+    looked_at: None = None
+
+    def train(self, task: Task, seed: int) -> Model:
+        """The family's model."""
+        return self.family.train(task, seed)
+
+    def score(self, model: Model, task: Task) -> Scored:
+        """Of all rows; a training row is not its own neighbour."""
+        return Around.of(task.train, task.test).relative(self.family.score(model, task))
+
+    def text(self) -> str:
+        """The configuration, to be told from another."""
+        return self.family.text() + _relative(True, "rows")
+
+    def training_text(self) -> str:
+        """That of the family: both are scores of the same model."""
+        return self.family.training_text()
+
+
+@dataclass(frozen=True)
+class Around:
+    """Who the K nearest training points are, of training points (none is its own) and of others:
+    indices [n, K]; and the mean distances to them."""
+
+    train: npt.NDArray[np.int64]
+    test: npt.NDArray[np.int64]
+    distances: Scored
+
+    @classmethod
+    def of(cls, train: Floats, test: Floats) -> Around:
+        """Points [n, d]."""
+        index = NearestNeighbors(n_neighbors=K + 1).fit(train)
+        (near, who), (far, whom) = index.kneighbors(train), index.kneighbors(test)
+        means = (part.mean(axis=1).astype(np.float32) for part in (near[:, 1:], far[:, :K]))
+        return cls(who[:, 1:], whom[:, :K], Scored(*means))
+
+    def relative(self, scored: Scored) -> Scored:
+        """s / sqrt(m), with the score s of a row, not negative, and the mean m of its neighbours':
+        the geometric mean of s and of s / m, but for a factor.
+
+        What a score means differs from place to place: a row is as unusual as it is worse than
+        those beside it. s / m alone, as local outlier factors have it (Breunig et al., SIGMOD
+        2000), forgets how unusual all of them are.
+        """
+        floor = FLOOR * np.median(scored.train)
+
+        def divided(scores: Floats, near: npt.NDArray[np.int64]) -> Floats:
+            around = scored.train[near].mean(axis=1) + floor
+            return (scores / np.sqrt(around)).astype(np.float32)
+
+        return Scored(divided(scored.train, self.train), divided(scored.test, self.test))
+
+
+def _relative(relative: bool, points: str) -> str:
+    return ", " + RELATIVE.format(points=points) if relative else ""

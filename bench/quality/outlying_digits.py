@@ -9,11 +9,11 @@ to 4,000 test rows. The mean over the other eight, which no network was chosen b
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
-from digits import Digits, Floats
+from digits import Digits, Floats, mnist
 from scipy.ndimage import gaussian_filter
 
 from vaelocity.models.denoising import DenoisingAutoencoder
@@ -22,6 +22,7 @@ from vaelocity.report.metrics import auc
 
 LOOKED_AT = (2, 8)
 SMOOTHING = 0.7  # pixels
+FIT: dict[str, Any] = {"batch_size": 128, "lr": 2e-3, "schedule": "cosine"}
 EPOCHS = {"one_class": 30, "held_out": 4}  # some 1,500 steps each
 
 PUBLISHED = {
@@ -50,14 +51,6 @@ _CHOSEN: dict[str, Train] = {
 }
 
 
-@dataclass(frozen=True)
-class Table:
-    """auroc: one row a seed, one number a digit; wall_s: of a seed's ten trainings and scores."""
-
-    auroc: list[list[float]]
-    wall_s: list[float]
-
-
 def model() -> DenoisingAutoencoder:
     """Sees half of the pixels, gives all of them; 196-256-64-256-196."""
     made = DenoisingAutoencoder(
@@ -67,27 +60,41 @@ def model() -> DenoisingAutoencoder:
     return made
 
 
-def table(protocol: str, train: Digits, test: Digits, seeds: int) -> Table:
-    """The AUROC of every digit for every seed; protocol: one_class or held_out."""
-    found = Table([], [])
-    x, x_test = halved(train.x), halved(test.x)
-    for seed in range(seeds):
+def tables(found: dict[str, Any], protocol: str, seeds: int) -> Iterator[dict[str, Any]]:
+    """`found`, of an earlier call or empty, with the seeds that it lacks; after each of them.
+
+    protocol: one_class or held_out. auroc: one row a seed, one number a digit; wall_s: of a seed's
+    ten trainings and scores.
+    """
+    if found.get("configuration") != configuration(protocol):
+        found = {"configuration": configuration(protocol), "auroc": [], "wall_s": []}
+    if len(found["auroc"]) >= seeds:
+        return
+    train, test = mnist()
+    halves = Digits(halved(train.x), train.label), Digits(halved(test.x), test.label)
+    for seed in range(len(found["auroc"]), seeds):
         start = time.perf_counter()
-        found.auroc.append([])
-        for digit in range(10):
-            fitted = model().fit(
-                x[_CHOSEN[protocol](train.label, digit)],
-                epochs=EPOCHS[protocol],
-                batch_size=128,
-                lr=2e-3,
-                schedule="cosine",
-                seed=seed,
-            )
-            score = fitted.score(x_test, "denoising")
-            normal = _CHOSEN[protocol](test.label, digit)
-            found.auroc[-1].append(auc(score[normal], score[~normal]).value)
-            print(f"{protocol} {seed} {digit}: {found.auroc[-1][-1]:.4f}", flush=True)
-        found.wall_s.append(time.perf_counter() - start)
+        found["auroc"].append(_areas(protocol, *halves, seed))
+        found["wall_s"].append(time.perf_counter() - start)
+        yield found
+
+
+def configuration(protocol: str) -> str:
+    """To be told from another."""
+    arguments = {key: value for key, value in model().arguments().items() if "names" not in key}
+    return f"{arguments}, smoothed by {SMOOTHING}, {EPOCHS[protocol]} epochs, {FIT}"
+
+
+def _areas(protocol: str, train: Digits, test: Digits, seed: int) -> list[float]:
+    """The AUROC of every digit."""
+    found = []
+    for digit in range(10):
+        rows = train.x[_CHOSEN[protocol](train.label, digit)]
+        fitted = model().fit(rows, epochs=EPOCHS[protocol], seed=seed, **FIT)
+        score = fitted.score(test.x, "denoising")
+        normal = _CHOSEN[protocol](test.label, digit)
+        found.append(auc(score[normal], score[~normal]).value)
+        print(f"{protocol} {seed} {digit}: {found[-1]:.4f}", flush=True)
     return found
 
 
