@@ -20,6 +20,9 @@ from vaelocity.models.snapshot import read_checkpoint
 
 CLASSES = 10
 
+SEEDS = (0,)
+"""Of the table."""
+
 
 @dataclass(frozen=True)
 class Recipe:

@@ -30,7 +30,7 @@ import images_page
 import made_digits
 import outlying_digits
 import torch
-from generators import RECIPES
+from generators import RECIPES, SEEDS
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("parts", nargs="*", metavar="part", help="default: all")
     parser.add_argument("--seeds", type=int, default=5, help="of one_class and held_out")
-    parser.add_argument("--generation-seeds", nargs="*", type=int, default=range(5), metavar="SEED")
+    parser.add_argument("--generation-seeds", nargs="*", type=int, default=SEEDS, metavar="SEED")
     parser.add_argument("--device", default="cpu", help="of the trainings of generation")
     parser.add_argument("--jobs", type=int, default=1, help="of them side by side")
     parser.add_argument("--work", type=Path, default=REPOSITORY / "build" / "quality")
