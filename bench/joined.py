@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import requirements
+import score_counts
 
 from vaelocity.benchmark import score_report
 
 
-def joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """All cases and latencies, judged together.
+def joined(parts: list[dict[str, Any]], counts: Mapping[str, score_counts.Found]) -> dict[str, Any]:
+    """All cases and latencies, judged together. counts: see `score_counts.read`.
 
     Raises ValueError where the parts are not of one machine, its packages and one commit.
     """
@@ -29,7 +31,7 @@ def joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
     results = {**first, "cases": [case for part in parts for case in part["cases"]]}
     results["latencies"] = {k: v for part in parts for k, v in part["latencies"].items()}
     results["notes"] = f"One thread; {len(parts)} processes side by side, each on its processor."
-    results["requirements"] = requirements.judge(results)
+    results["requirements"] = requirements.judge(results, counts)
     return results
 
 
@@ -44,9 +46,8 @@ def main() -> None:
     parser.add_argument("parts", nargs="+", type=Path, metavar="PART")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER")
     options = parser.parse_args()
-    score_report.write(
-        joined([json.loads(part.read_text()) for part in options.parts]), options.output
-    )
+    parts = [json.loads(part.read_text()) for part in options.parts]
+    score_report.write(joined(parts, score_counts.read(options.output)), options.output)
 
 
 if __name__ == "__main__":

@@ -137,3 +137,10 @@ def sigmoid(x):
 def sign(x):
     """-1, 0 or 1; 0 at 0, NaN at NaN."""
     return tl.where(x > 0.0, 1.0, tl.where(x < 0.0, -1.0, x))
+
+
+@triton.jit
+def toward_tf32(x):
+    """float32 x and half of its last digit in tf32, so that the tensor cores, which cut off what is
+    behind that digit, take the nearest tf32 (ties away from 0). A NaN may become a number."""
+    return (x.to(tl.int32, bitcast=True) + 0x1000).to(tl.float32, bitcast=True)

@@ -353,13 +353,13 @@ def test_parts_of_one_machine_are_one_result(module: Callable[[str], ModuleType]
     parts[1]["machine"]["load_average"] = [9.0, 9.0, 9.0]
     for part, name in zip(parts, "ab", strict=True):
         part["latencies"] = {name: {"why": "not measured"}}
-    whole = joined(parts)
+    whole = joined(parts, {})
     assert [c["id"] for c in whole["cases"]] == [p["cases"][0]["id"] for p in parts]
     assert set(whole["latencies"]) == {"a", "b"}
     assert any(r["name"].startswith("57-32") for r in whole["requirements"])
     parts[1]["machine"]["commit"] = "another"
     with pytest.raises(ValueError, match="parts: of two machines"):
-        joined(parts)
+        joined(parts, {})
 
 
 def test_committed_results_have_the_fields_of_the_page() -> None:

@@ -12,6 +12,7 @@ import os
 import pkgutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ def test_checks(interpret: str) -> None:
     found = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-q", "--tb=short", "--noconftest"),
-            *("-p", "no:cacheprovider"),
+            # pytest-benchmark warns where xdist is in use, and warnings are errors.
+            *("-p", "no:cacheprovider", "-p", "no:benchmark"),
             *("-o", "python_files=check_*.py", "-o", f"pythonpath={CHECKS}"),
             # NumPy warns where the interpreter makes inf and NaN on purpose.
             *("-W", "ignore::RuntimeWarning", str(CHECKS)),
@@ -61,7 +63,9 @@ class TestOnGpu:
         calls = [call for op in ops if hasattr(op, "variants") for call in op.variants(new)]
         assert calls
         before = torch.cuda.get_sync_debug_mode()
-        torch.cuda.set_sync_debug_mode("error")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Synchronization debug mode is a prototype")
+            torch.cuda.set_sync_debug_mode("error")
         try:
             for launcher, *args in calls:
                 launcher(*args)

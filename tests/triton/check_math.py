@@ -45,6 +45,23 @@ def apply_kernel(x_ptr, y_ptr, n, FUNCTION: tl.constexpr, BLOCK: tl.constexpr):
     tl.store(y_ptr + at, y, mask=at < n)
 
 
+@triton.jit
+def tf32_kernel(x_ptr, y_ptr, BLOCK: tl.constexpr):
+    at = tl.arange(0, BLOCK)
+    tl.store(y_ptr + at, math.toward_tf32(tl.load(x_ptr + at)))
+
+
+def test_cutting_off_after_toward_tf32_rounds_to_nearest():
+    """1 + 2^-10 k / 4 for k = 0 ... 7, and both infinities, with either sign."""
+    few = torch.tensor([1 + k * 2.0**-12 for k in range(8)] + [INF, 0, 2.0**-130])
+    want = torch.tensor([1, 1, *[1 + 2.0**-10] * 4, *[1 + 2.0**-9] * 2, INF, 0, 2.0**-130])
+    x = torch.cat([few, -few, torch.ones(10)]).to(DEVICE)
+    y = torch.empty_like(x)
+    tf32_kernel[(1,)](x, y, BLOCK=32)
+    cut = (y.view(torch.int32) & -0x2000).view(torch.float32).cpu()
+    assert torch.equal(cut[:22], torch.cat([want, -want]))
+
+
 def apply(name, x):
     x, y = x.to(DEVICE), torch.full(x.shape, NAN, device=DEVICE)
     apply_kernel[(triton.cdiv(x.numel(), 1024),)](

@@ -65,7 +65,10 @@ class FusedNetwork:
         self._program = program(network, _device.arch(device), precision, config)
         self._kernel = self._program.kernel
         self._compiled: dict[tuple[Any, ...], Any] = {}
-        self._weights = _device.upload(self._program.weights, device)
+        # The interpreter multiplies in float32: there tf32's weights are as they were.
+        exact = device.type == "cpu" and precision == "tf32"
+        weights = self._program.plan.weights if exact else self._program.weights
+        self._weights = _device.upload(weights, device)
         self._biases = _device.upload(self._program.biases, device)
         self._scaling = _device.upload(self._program.plan.scaling, device)
         self._scratch = self._make_scratch()

@@ -1,4 +1,4 @@
-"""A plan's float32 weights as three bfloat16, which the tensor units take. NumPy only."""
+"""A plan's float32 weights as the tensor units take them: three bfloat16, or tf32. NumPy only."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ import numpy.typing as npt
 from vaelocity.cuda.plan import Floats
 
 Bits = npt.NDArray[np.uint16]
+
+
+def nearest_tf32(values: Floats) -> Floats:
+    """float32 values rounded to the 10 bits behind the point that tf32 has, ties to even."""
+    bits = values.view(np.uint32)
+    found: Floats = ((bits + 0xFFF + (bits >> 13 & 1)) & np.uint32(0xFFFFE000)).view(np.float32)
+    return found
 
 
 def split(values: Floats) -> Bits:

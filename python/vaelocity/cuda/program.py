@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from vaelocity.bfloat16 import to_bits
 from vaelocity.cuda.config import Config, Launch, choose
-from vaelocity.cuda.pieces import split
+from vaelocity.cuda.pieces import nearest_tf32, split
 from vaelocity.cuda.plan import Network, Plan, plan
 
 
@@ -45,9 +45,9 @@ class Program:
 
     @cached_property
     def weights(self) -> npt.NDArray[Any]:
-        """The packed weights: float32, or uint16 that holds the bits of bfloat16."""
+        """The packed weights: tf32 in float32, or uint16 that holds the bits of bfloat16."""
         if self.precision == "tf32":
-            return self.plan.weights
+            return nearest_tf32(self.plan.weights)
         return (to_bits if self.precision == "bf16" else split)(self.plan.weights)
 
     @cached_property
