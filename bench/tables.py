@@ -26,6 +26,7 @@ TITLES = {
     "stream": "A stream",
     "stream-scaling": "A stream by scoring threads",
     "stream-ray": "Ray Data",
+    "gpu": "The scorer on a GPU",
 }
 SIZES = ("4096x16", "4096x784", "VAE loss")
 """Of the operations' cases those with one of these in their name."""
@@ -62,10 +63,17 @@ def _section(stem: str, results: Mapping[str, Any], folder: Path) -> list[str]:
     ]
     if (folder / f"{stem}.svg").exists():
         head += ["", f"![]({folder.name}/{stem}.svg)"]
+    if stem == "gpu":
+        return [*head, "", *_promises(results["requirements"])]
     if stem.startswith("stream"):
         return [*head, "", *_streams(results["cases"])]
     cases = [case for case in results["cases"] if _shown(stem, case)]
     return [*head, "", *_table(cases)] if cases else head
+
+
+def _promises(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    rows = [(each["name"], each["wanted"], each["measured"]) for each in found]
+    return pages.table(("", "wanted", "measured"), rows)
 
 
 def _streams(cases: Sequence[Mapping[str, Any]]) -> list[str]:
