@@ -1,5 +1,5 @@
-// A model file over so many rows of numbers, for score.py: "rows" or "columns" in one call, or "event"
-// by event in a call each.
+// A model file over so many rows of numbers, for score.py: "rows" or "columns" in one call, or
+// "event" by event in a call each.
 #include "vaelocity/vaelocity.h"
 
 #include <cstdio>
