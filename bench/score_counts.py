@@ -57,10 +57,12 @@ def text(found: Found | None, case: str, percent_of_peak: float) -> str:
     if found is None:
         return ""
     counts, (most, what) = found[case], limit(found, case)
-    waits = f", {found['chain']:,} cycles of products that wait for each other"
+    waits = ""
+    if what == "chain":
+        waits = f", {found['chain']:,} cycles of products that wait for each other"
     return (
         f"{counts['instructions']:,.0f} instructions, {counts['loads']:,.0f} loads and "
         f"{counts['fma']:,.0f} fma for {found['products'] / LANES:,.0f} of products"
-        f"{waits if what == 'chain' else ''}: at most {most:.0f} % of the peak; "
+        f"{waits}: at most {most:.0f} % of the peak; "
         f"{rate(found, case, percent_of_peak):.1f} instructions a cycle ran"
     )

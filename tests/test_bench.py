@@ -346,6 +346,15 @@ def test_pages_of_training(module: Callable[[str], ModuleType]) -> None:
     assert "| pyod | 1 ms | 24000 | 11.00 [10.89, 11.11] |" in report.markdown(whole)
 
 
+def test_committed_counts_can_be_quoted(module: Callable[[str], ModuleType]) -> None:
+    """Of every network, those with convolutions, which have no chain, too."""
+    score_counts = module("score_counts")
+    for folder in sorted((BENCH / "results").iterdir()):
+        for found in score_counts.read(folder).values():
+            for case in ("rows", "event"):
+                assert "instructions" in score_counts.text(found, case, 50.0)
+
+
 def test_parts_of_one_machine_are_one_result(module: Callable[[str], ModuleType]) -> None:
     joined = module("joined").joined
     parts = [results(case(2.0)), results(case(3.1))]
