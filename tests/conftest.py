@@ -38,8 +38,9 @@ def data_dir() -> Path:
 
 @pytest.fixture
 def module(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
-    """module("race"): a file of bench/, as its scripts import it."""
+    """module("race"): a file of bench/ or bench/quality/, as its scripts import it."""
     before = set(sys.modules)
+    monkeypatch.syspath_prepend(str(_BENCH / "quality"))
     monkeypatch.syspath_prepend(str(_BENCH))
     yield importlib.import_module
     for name in set(sys.modules) - before:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -15,21 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-QUALITY = Path(__file__).parents[1] / "bench" / "quality"
 RESULTS = Path(__file__).parents[1] / "bench" / "results" / "quality"
 
 Module = Callable[[str], ModuleType]
-
-
-@pytest.fixture
-def module(monkeypatch: pytest.MonkeyPatch) -> Iterator[Module]:
-    """module("families"): a file of bench/quality, as its scripts import it."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(str(QUALITY))
-    yield importlib.import_module
-    for name in set(sys.modules) - before:
-        if str(QUALITY) in str(getattr(sys.modules[name], "__file__", "")):
-            del sys.modules[name]
 
 
 @pytest.fixture
