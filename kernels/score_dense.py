@@ -46,8 +46,9 @@ def bias_blocks(biases, LAYERS: tl.constexpr, L: tl.constexpr):
     three pieces of each bias and 13 times 0. Their product with `ones` begins a sum.
 
     They stay in shared memory, where wgmma reads them; biases that are added are loaded anew by
-    each thread, for its columns, in every layer of every tile. On an H200 that took 12 % of the
-    time in bf16 and 6 % in tf32. With SPLIT registers are short, and products were 11 % slower.
+    each thread, for its columns, in every layer of every tile. Two sweeps on H200s, not in turns,
+    differed by 12 % in bf16 and 6 % in tf32; with SPLIT, where registers are short, products were
+    11 % slower (bench/results/nvidia-h200/tests.md).
     """
     N: tl.constexpr = LAYERS[L][2]
     N_BLOCKS: tl.constexpr = LAYERS[L][3]
@@ -93,6 +94,6 @@ def multiply(a, w, AT: tl.constexpr, sum, SPLIT: tl.constexpr):
         return split_dot(a, w[3 * AT], w[3 * AT + 1], w[3 * AT + 2], sum)
     if w[AT].dtype == tl.float32 and not INTERPRETED:
         # The weights were rounded when they were packed. Cut off instead, scores were off by 4 to
-        # 10 times as much (on an H200, and to five digits in NumPy).
+        # 10 times as much: tests/test_tf32.py.
         a = toward_tf32(a)
     return tl.dot(a.to(w[AT].dtype), w[AT], sum, input_precision="tf32")

@@ -91,8 +91,7 @@ inline void dense_block(const float *in, float *out, ptrdiff_t stride, int width
 }
 
 /// dense_block with one chain after the other: twice as many outputs share the loads of an input, 8
-/// loads for 12 products and not 10. The sums of the first chain wait in memory. On Zen 3 5 to 9 %
-/// faster, and 12 to 20 % where the core's other thread is busy.
+/// loads for 12 products and not 10. The sums of the first chain wait in memory.
 template <class W, int J>
 inline void dense_block_by_chain(const float *in, float *out, ptrdiff_t stride, int width,
                                  const float *weights, const float *bias, bool relu) {
