@@ -38,10 +38,10 @@ def data_dir() -> Path:
 
 @pytest.fixture
 def module(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
-    """module("race"): a file of bench/ or bench/quality/, as its scripts import it."""
+    """module("race"): a file of bench/ or a folder in it, as its scripts import it."""
     before = set(sys.modules)
-    monkeypatch.syspath_prepend(str(_BENCH / "quality"))
-    monkeypatch.syspath_prepend(str(_BENCH))
+    for folder in (_BENCH / "instructions", _BENCH / "quality", _BENCH):
+        monkeypatch.syspath_prepend(str(folder))
     yield importlib.import_module
     for name in set(sys.modules) - before:
         if str(_BENCH) in str(getattr(sys.modules[name], "__file__", "")):

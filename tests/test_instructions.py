@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import shutil
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -14,21 +12,6 @@ import pytest
 
 import vaelocity
 from vaelocity import frozen
-
-BENCH = Path(__file__).parents[1] / "bench"
-
-
-@pytest.fixture
-def module(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
-    """bench/<name>.py or bench/instructions/<name>.py, imported under a name that no test keeps."""
-    for folder in (BENCH, BENCH / "instructions"):
-        monkeypatch.syspath_prepend(str(folder))
-    loaded = set(sys.modules)
-    yield importlib.import_module
-    for name in set(sys.modules) - loaded:
-        if Path(getattr(sys.modules[name], "__file__", None) or "/").is_relative_to(BENCH):
-            del sys.modules[name]
-
 
 _LOAD = {"loads": 1, "vectors": 1}
 
