@@ -72,8 +72,9 @@ void pack_dense(const Step &step, int block, bool fast, Arena &arena, Layer &lay
   float *by_block = arena.take(out * blocks.rows);
   for (size_t j = 0; j < out; ++j) {
     bias[j] = element(step.bias, j);
+    float *output = by_output + panel_at(static_cast<int>(j), static_cast<ptrdiff_t>(outputs.rows));
     for (size_t k = 0; k < outputs.rows; ++k)
-      by_output[k * width + j] = packed_weight(step, outputs, k, j);
+      output[k * row_padding] = packed_weight(step, outputs, k, j);
   }
   float *next = by_block;
   const int n = (step.out + block - 1) / block;
@@ -91,18 +92,20 @@ void pack_conv(const Step &step, int block, Arena &arena, Layer &layer) {
   const size_t from = step.from.channels, to = step.to.channels, width = padded(step.to.channels);
   const size_t window = static_cast<size_t>(step.window.kernel[0]) * step.window.kernel[1];
   float *bias = arena.take(width);
-  float *by_output = arena.take(width * window * from);
-  float *by_block = arena.take(to * window * from);
+  const size_t rows = window * from;
+  float *by_output = arena.take(width * rows);
+  float *by_block = arena.take(to * rows);
   const auto weight = [&](size_t position, size_t i, size_t j) {
     const size_t channels = step.transposed ? i * to + j : j * from + i;
     return element(step.weight, channels * window + position);
   };
-  for (size_t j = 0; j < to; ++j)
+  for (size_t j = 0; j < to; ++j) {
     bias[j] = element(step.bias, j);
-  for (size_t p = 0; p < window; ++p)
-    for (size_t i = 0; i < from; ++i)
-      for (size_t j = 0; j < to; ++j)
-        by_output[(p * from + i) * width + j] = weight(p, i, j);
+    float *channel = by_output + panel_at(static_cast<int>(j), static_cast<ptrdiff_t>(rows));
+    for (size_t p = 0; p < window; ++p)
+      for (size_t i = 0; i < from; ++i)
+        channel[(p * from + i) * row_padding] = weight(p, i, j);
+  }
   float *next = by_block;
   const int channels = step.to.channels, blocks = (channels + block - 1) / block;
   for (int b = 0; b < blocks; ++b)

@@ -56,7 +56,8 @@ struct Stencil {
 /// bound.h.
 ///
 /// The weights of dense and conv are held twice, each kernel's way:
-///   by_output  [in][padded(out)]       one row: 16 neighbouring outputs in a vector, padded with 0
+///   by_output  panels of [in][16]      one row: 16 neighbouring outputs in the vector, the last
+///                                      panel padded with 0; panel_at() finds an output
 ///   by_block   blocks of [in][block]   many rows: the rows are in the vector, the weights
 ///                                      broadcast; block_start() cuts the outputs
 /// For conv, in and out are in these two lines the rows a Tap names and the output channels.
@@ -81,6 +82,13 @@ struct Layer {
   int in_at, out_at;      // where in the row's memory of Plan::row_floats
   int scratch_at;         // conv, max_pool, average_pool of one row; dense in fast mode
 };
+
+/// Where by_output has the first weight of output j, each of its `rows` rows being row_padding
+/// floats from the last. A wide layer's are read from the first to the last this way, which the
+/// processor foresees where it reads them from L2 or beyond.
+static constexpr ptrdiff_t panel_at(int j, ptrdiff_t rows) {
+  return (j & -row_padding) * rows + (j & (row_padding - 1));
+}
 
 /// The first output of block b of n: blocks are as wide as the others, or one wider.
 static constexpr int block_start(int outputs, int n, int b) {

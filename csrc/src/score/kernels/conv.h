@@ -126,15 +126,15 @@ constexpr int places_together = 6;
 /// V vectors of channels of P places. out: by pixel; the last vector may hold fewer channels.
 template <int P, int V>
 inline void conv_channels(const Run &run, const Place *places, const float *in, float *out,
-                          ptrdiff_t pixel, const float *weights, ptrdiff_t weight_stride,
-                          const float *bias, int channels, bool relu) {
+                          ptrdiff_t pixel, const float *weights, const float *bias, int channels,
+                          bool relu) {
   Vec sum[P * V], weight[V];
   const float *at[P];
   repeat<P>([&](auto p) VAEL_INLINE { at[p.value] = in + places[p.value].in; });
   repeat<P * V>([&](auto i) VAEL_INLINE { sum[i.value] = load(bias + i.value % V * Vec::lanes); });
   for (int t = 0; t < run.n_taps; ++t) {
     const Tap tap = run.taps[t];
-    const float *w = weights + tap.weight * weight_stride;
+    const float *w = weights + static_cast<ptrdiff_t>(tap.weight) * row_padding;
     repeat<V>([&](auto v) VAEL_INLINE { weight[v.value] = load(w + v.value * Vec::lanes); });
     repeat<P>([&](auto p) VAEL_INLINE {
       const Vec x = set(at[p.value][tap.in]);
@@ -155,35 +155,46 @@ inline void conv_channels(const Run &run, const Place *places, const float *in, 
   });
 }
 
-/// All places of a run: P at once, then halves of it.
+/// conv_channels for a number of places known only at run time, 1 .. P.
 template <int P, int V>
-inline void conv_channels_from(int p, const Run &run, const float *in, float *out, ptrdiff_t pixel,
-                               const float *weights, ptrdiff_t weight_stride, const float *bias,
-                               int channels, bool relu) {
-  for (; p + P <= run.n_places; p += P)
-    conv_channels<P, V>(run, run.places + p, in, out, pixel, weights, weight_stride, bias, channels,
-                        relu);
+inline void conv_channels_of(int n, const Run &run, const Place *places, const float *in,
+                             float *out, ptrdiff_t pixel, const float *weights, const float *bias,
+                             int channels, bool relu) {
   if constexpr (P > 1)
-    conv_channels_from<P / 2, V>(p, run, in, out, pixel, weights, weight_stride, bias, channels,
-                                 relu);
+    if (n < P)
+      return conv_channels_of<P - 1, V>(n, run, places, in, out, pixel, weights, bias, channels,
+                                        relu);
+  conv_channels<P, V>(run, places, in, out, pixel, weights, bias, channels, relu);
+}
+
+/// All places of a run in pieces of up to P, as even as can be: the sums of a single place would
+/// wait for each other.
+template <int P, int V>
+inline void conv_run(const Run &run, const float *in, float *out, ptrdiff_t pixel,
+                     const float *weights, const float *bias, int channels, bool relu) {
+  const int pieces = (run.n_places + P - 1) / P;
+  for (int b = 0; b < pieces; ++b) {
+    const int p = block_start(run.n_places, pieces, b);
+    conv_channels_of<P, V>(block_start(run.n_places, pieces, b + 1) - p, run, run.places + p, in,
+                           out, pixel, weights, bias, channels, relu);
+  }
 }
 
 /// in: either layout, out: by pixel.
 inline void conv_by_channel(const Layer &layer, const float *in, float *out) {
   const Stencil &s = *layer.stencil;
   const bool relu = layer.activation == Activation::relu;
-  const ptrdiff_t stride = padded(s.out_channels);
   for (const Run *run = s.runs; run < s.runs + s.n_runs; ++run)
     for (int c = 0; c < s.out_channels; c += row_padding) {
       const int left = s.out_channels - c;
+      const float *weights = layer.by_output + panel_at(c, s.weight_rows);
       if (left <= Vec::lanes)
-        conv_channels_from<2 * places_together, 1>(0, *run, in, out + c, s.out_channels,
-                                                   layer.by_output + c, stride, layer.bias + c,
-                                                   left, relu);
+        conv_run<2 * places_together, 1>(*run, in, out + c, s.out_channels, weights, layer.bias + c,
+                                         left, relu);
       else
-        conv_channels_from<places_together, channel_vectors>(
-            0, *run, in, out + c, s.out_channels, layer.by_output + c, stride, layer.bias + c,
-            left < row_padding ? left : row_padding, relu);
+        conv_run<places_together, channel_vectors>(*run, in, out + c, s.out_channels, weights,
+                                                   layer.bias + c,
+                                                   left < row_padding ? left : row_padding, relu);
     }
 }
 
@@ -192,7 +203,7 @@ inline void conv_by_channel(const Layer &layer, const float *in, float *out) {
 /// One channel of S strips. Lanes behind a strip's end compute what nobody reads.
 template <int S>
 inline void conv_strips(const Run &run, const Strip *strips, const float *in, float *out, int step,
-                        const float *weights, ptrdiff_t weight_stride, float bias, bool relu) {
+                        const float *weights, float bias, bool relu) {
   Vec sum[S];
   const float *at[S];
   repeat<S>([&](auto s) VAEL_INLINE {
@@ -201,7 +212,7 @@ inline void conv_strips(const Run &run, const Strip *strips, const float *in, fl
   });
   for (int t = 0; t < run.n_taps; ++t) {
     const Tap tap = run.taps[t];
-    const Vec weight = set(weights[tap.weight * weight_stride]);
+    const Vec weight = set(weights[static_cast<ptrdiff_t>(tap.weight) * row_padding]);
     repeat<S>([&](auto s) VAEL_INLINE {
       sum[s.value] = fma(load(at[s.value] + tap.in), weight, sum[s.value]);
     });
@@ -216,11 +227,11 @@ inline void conv_strips(const Run &run, const Strip *strips, const float *in, fl
 
 template <int S>
 inline void conv_strips_from(int i, const Run &run, const float *in, float *out, int step,
-                             const float *weights, ptrdiff_t weight_stride, float bias, bool relu) {
+                             const float *weights, float bias, bool relu) {
   for (; i + S <= run.n_strips; i += S)
-    conv_strips<S>(run, run.strips + i, in, out, step, weights, weight_stride, bias, relu);
+    conv_strips<S>(run, run.strips + i, in, out, step, weights, bias, relu);
   if constexpr (S > 1)
-    conv_strips_from<S / 2>(i, run, in, out, step, weights, weight_stride, bias, relu);
+    conv_strips_from<S / 2>(i, run, in, out, step, weights, bias, relu);
 }
 
 /// in and out: by channel.
@@ -229,7 +240,7 @@ inline void conv_by_strip(const Layer &layer, const float *in, float *out) {
   for (const Run *run = s.runs; run < s.runs + s.n_runs; ++run)
     for (int c = 0; c < s.out_channels; ++c)
       conv_strips_from<8>(0, *run, in, out + static_cast<ptrdiff_t>(c) * s.out_pixels, s.strip_step,
-                          layer.by_output + c, padded(s.out_channels), layer.bias[c],
+                          layer.by_output + panel_at(c, s.weight_rows), layer.bias[c],
                           layer.activation == Activation::relu);
 }
 

@@ -163,13 +163,18 @@ inline void dense_tile_with(const Layer &layer, const float *in, int width, floa
 
 // ---- Outputs in the vector
 
-/// R rows, V vectors of outputs. in: [R][in_stride], weights: W's rows of weight_stride,
-/// out: [R][out_stride].
+/// R rows, V vectors of outputs. in: [R][in_stride], weights: the panels of by_output, each of W's
+/// rows, out: [R][out_stride].
 template <class W, int R, int V>
 inline void dense_outputs(const float *in, ptrdiff_t in_stride, float *out, ptrdiff_t out_stride,
-                          int width, const float *weights, ptrdiff_t weight_stride,
-                          const float *bias, bool relu) {
+                          int width, const float *weights, const float *bias, bool relu) {
   Vec even[R][V], odd[R][V];
+  constexpr int panels = (V * Vec::lanes + row_padding - 1) / row_padding;
+  const float *panel[panels];
+
+#pragma GCC unroll 16
+  for (int p = 0; p < panels; ++p)
+    panel[p] = weights + p * row_padding * W::rows(width);
 
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
@@ -184,7 +189,8 @@ inline void dense_outputs(const float *in, ptrdiff_t in_stride, float *out, ptrd
 #pragma GCC unroll 16
     for (int v = 0; v < V; ++v)
       w[v] =
-          W::template widened<second>(load(weights + W::row(k) * weight_stride + v * Vec::lanes));
+          W::template widened<second>(load(panel[v * Vec::lanes / row_padding] +
+                                           W::row(k) * row_padding + v * Vec::lanes % row_padding));
 
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
@@ -195,8 +201,7 @@ inline void dense_outputs(const float *in, ptrdiff_t in_stride, float *out, ptrd
         sum[r][v] = W::add_product(x, w[v], sum[r][v]);
     }
   };
-  // The test inside keeps the accumulators in registers; a tail after the loop spills all of
-  // them.
+  // As in dense_block the test inside, not a tail after the loop.
   for (int k = 0; k < width; k += 2) {
     step(Second<false>{}, k, even);
     if (k + 1 < width)
@@ -216,8 +221,9 @@ inline void dense_few_from(int j, int outputs, const Layer &layer, const float *
                            float *out, ptrdiff_t stride) {
   constexpr int at_once = V * Vec::lanes;
   for (; j + at_once <= outputs; j += at_once)
-    dense_outputs<W, R, V>(in, stride, out + j, stride, width, layer.by_output + j, outputs,
-                           layer.bias + j, layer.activation == Activation::relu);
+    dense_outputs<W, R, V>(in, stride, out + j, stride, width,
+                           layer.by_output + panel_at(j, W::rows(width)), layer.bias + j,
+                           layer.activation == Activation::relu);
   if constexpr (V > 1)
     dense_few_from<W, R, V / 2>(j, outputs, layer, in, width, out, stride);
 }
