@@ -23,6 +23,7 @@
 #pragma once
 
 #include "score/kernels/activation.h"
+#include "score/kernels/ahead.h"
 #include "score/kernels/weights.h"
 #include "score/plan.h"
 #include "simd/repeat.h"
@@ -145,16 +146,18 @@ inline void dense_block_of(int outputs, const float *in, float *out, ptrdiff_t s
 /// A tile of rows. in: [width][tile], out: [layer.out][tile]; rows: a multiple of group_rows.
 template <class W>
 inline void dense_tile_with(const Layer &layer, const float *in, int width, float *out, int tile,
-                            int rows) {
+                            int rows, Ahead &ahead) {
   const bool relu = layer.activation == Activation::relu;
   const int blocks = (layer.out + block_outputs - 1) / block_outputs;
   for (int b = 0; b < blocks; ++b) {
     const int j = block_start(layer.out, blocks, b);
     const int outputs = block_start(layer.out, blocks, b + 1) - j;
     const float *weights = layer.by_block + W::rows(width) * j;
-    for (int r = 0; r < rows; r += group_rows)
+    for (int r = 0; r < rows; r += group_rows) {
       dense_block_of<W, block_outputs>(outputs, in + r, out + j * tile + r, tile, width, weights,
                                        layer.bias + j, relu);
+      ahead.done(layer.in * outputs * group_rows);
+    }
     if (!relu && layer.activation != Activation::identity)
       for (int o = 0; o < outputs; ++o)
         activate(layer, out + (j + o) * tile, rows);
@@ -248,9 +251,9 @@ inline void dense_few_with(const Layer &layer, const float *in, int width, float
 #if !defined(VAEL_ISA_AVX512_BF16)
 
 /// A tile of rows. in: [layer.in][tile]. The scratch memory is for fast.h's.
-inline void dense_tile(const Layer &layer, const float *in, float *out, float *, int tile,
-                       int rows) {
-  dense_tile_with<Float32>(layer, in, layer.in, out, tile, rows);
+inline void dense_tile(const Layer &layer, const float *in, float *out, float *, int tile, int rows,
+                       Ahead &ahead) {
+  dense_tile_with<Float32>(layer, in, layer.in, out, tile, rows, ahead);
 }
 
 /// R rows. in: [R][stride].

@@ -23,7 +23,7 @@ constexpr int word_count(int inputs) { return (inputs + 1) / 2; }
 
 /// A tile of rows. in: [layer.in][tile], out: [layer.out][tile], scratch: [word_count][tile].
 inline void dense_tile(const Layer &layer, const float *in, float *out, float *scratch, int tile,
-                       int rows) {
+                       int rows, Ahead &ahead) {
   const int count = word_count(layer.in);
   for (int k = 0; k < count; ++k) {
     const float *first = in + static_cast<ptrdiff_t>(2 * k) * tile;
@@ -33,7 +33,7 @@ inline void dense_tile(const Layer &layer, const float *in, float *out, float *s
       store(word + r, words_of_rows(load(first + r), second));
     }
   }
-  dense_tile_with<Words>(layer, scratch, count, out, tile, rows);
+  dense_tile_with<Words>(layer, scratch, count, out, tile, rows, ahead);
 }
 
 /// in[at .. at + lanes), what is beyond `width` being 0.

@@ -188,18 +188,4 @@ inline Status load_one(const Plan &plan, const Rows &rows, size_t row, float *x)
   return {all_zero(found.bad), !all_zero(found.missed)};
 }
 
-/// Asks for the tile that comes next while this one is computed. Into L2: asked for into L1 it
-/// pushes out the tile that is being computed, and 65,536 rows are as slow as without (8 % slower
-/// than this).
-inline void prefetch_rows(const Plan &plan, const Rows &rows, size_t first, int count) {
-  if (!rows.rows)
-    return;
-  constexpr int line = 16; // float32s in a cache line
-  for (int r = 0; r < count; ++r) {
-    const float *row = rows.rows + static_cast<ptrdiff_t>(first + r) * rows.row_stride;
-    for (int j = 0; j < plan.n_features; j += line)
-      __builtin_prefetch(row + j, 0, 2);
-  }
-}
-
 } // namespace vael::VAEL_ISA

@@ -117,13 +117,13 @@ template <class F> void latent_term(ScoreKind kind, F f) {
 
 // ---- Many rows
 
-void step_tile(const Layer &layer, float *memory, int tile, int rows) {
+void step_tile(const Layer &layer, float *memory, int tile, int rows, Ahead &ahead) {
   const float *in = memory + static_cast<ptrdiff_t>(layer.in_at) * tile;
   float *out = memory + static_cast<ptrdiff_t>(layer.out_at) * tile;
   switch (layer.kind) {
   case StepKind::dense:
     return dense_tile(layer, in, out, memory + static_cast<ptrdiff_t>(layer.scratch_at) * tile,
-                      tile, rows);
+                      tile, rows, ahead);
   case StepKind::conv:
     return conv_tile(layer, in, out, tile, rows);
   case StepKind::max_pool:
@@ -142,7 +142,7 @@ void step_tile(const Layer &layer, float *memory, int tile, int rows) {
 }
 
 void score_tile(const Plan &plan, const Rows &rows, size_t first, size_t at, int count,
-                float *workspace, const Results &results) {
+                Ahead &ahead, float *workspace, const Results &results) {
   const int tile = plan.tile_rows;
   const int used = (count + group_rows - 1) / group_rows * group_rows;
   float *reconstruction = workspace; // [tile]
@@ -153,7 +153,7 @@ void score_tile(const Plan &plan, const Rows &rows, size_t first, size_t at, int
 
   load_tile(plan, rows, first, count, used, x, bad, missed, tile);
   for (int i = 0; i < plan.n_encoder; ++i)
-    step_tile(plan.encoder[i], x, tile, used);
+    step_tile(plan.encoder[i], x, tile, used, ahead);
   const float *z = x + static_cast<ptrdiff_t>(plan.latent_at) * tile;
   for (int r = 0; r < used; r += Vec::lanes) {
     store(reconstruction + r, zero());
@@ -170,7 +170,7 @@ void score_tile(const Plan &plan, const Rows &rows, size_t first, size_t at, int
   const float *keep = Target::keeps(plan) ? x + plan.columns.keep_at * tile : nullptr;
   if (needs_decoder(plan.kind)) {
     for (int i = 0; i < plan.n_decoder; ++i)
-      step_tile(plan.decoder[i], x, tile, used);
+      step_tile(plan.decoder[i], x, tile, used, ahead);
     const float *to = x + static_cast<ptrdiff_t>(target.at) * tile;
     for (int r = 0; r < used; r += Vec::lanes)
       if (target.plain)
@@ -289,6 +289,20 @@ size_t workspace_floats(const Plan &plan) {
   return many > few ? many : few;
 }
 
+/// Of the dense layers that a row goes through.
+float dense_products(const Plan &plan) {
+  float products = 0;
+  const auto add = [&](const Layer *layers, int n) {
+    for (int i = 0; i < n; ++i)
+      if (layers[i].kind == StepKind::dense)
+        products += static_cast<float>(layers[i].in) * static_cast<float>(layers[i].out);
+  };
+  add(plan.encoder, plan.n_encoder);
+  if (needs_decoder(plan.kind))
+    add(plan.decoder, plan.n_decoder);
+  return products;
+}
+
 /// How many of the rows that are left the next tile takes. A last group too empty to be worth its
 /// full price is left to score_few.
 size_t rows_for_tile(const Plan &plan, size_t left) {
@@ -303,10 +317,12 @@ void score(const Plan &plan, const Rows &rows, size_t first, size_t n, float *wo
   const DefaultFloatMode mode;
   const size_t tile = static_cast<size_t>(plan.tile_rows);
   size_t at = 0;
+  const float products = n > static_cast<size_t>(plan.few_rows) ? dense_products(plan) : 0;
   while (const size_t count = rows_for_tile(plan, n - at)) {
-    const size_t ahead = n - at - count < tile ? n - at - count : tile;
-    prefetch_rows(plan, rows, first + at + count, static_cast<int>(ahead));
-    score_tile(plan, rows, first + at, at, static_cast<int>(count), workspace, results);
+    const size_t next = n - at - count < tile ? n - at - count : tile;
+    Ahead ahead(plan, rows, first + at + count, static_cast<int>(next),
+                products * static_cast<float>(count));
+    score_tile(plan, rows, first + at, at, static_cast<int>(count), ahead, workspace, results);
     at += count;
   }
   for (; n - at >= few_at_once; at += few_at_once)
