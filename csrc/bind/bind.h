@@ -2,6 +2,7 @@
 
 #include <pybind11/pybind11.h>
 
+void bind_arrow(pybind11::module_ &m);
 void bind_fixed(pybind11::module_ &m);
 void bind_histogram(pybind11::module_ &m);
 void bind_model(pybind11::module_ &m);

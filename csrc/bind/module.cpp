@@ -6,6 +6,7 @@
 PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   m.doc() = "The compiled part of vaelocity; use it through vaelocity.load().";
   m.attr("__version__") = VAELOCITY_VERSION;
+  bind_arrow(m);
   bind_fixed(m);
   bind_histogram(m);
   bind_model(m);
