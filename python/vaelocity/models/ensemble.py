@@ -17,6 +17,7 @@ from vaelocity.models.base import Model
 from vaelocity.models.code_neighbours import CodeNeighbours
 from vaelocity.models.load import load
 from vaelocity.models.neighbour_score import NeighbourScore
+from vaelocity.models.relative import saturated
 from vaelocity.models.relative_score import RelativeScore
 
 Floats = npt.NDArray[np.float32]
@@ -26,6 +27,9 @@ FORMAT = 2
 scores are standardised, and may have members that look at neighbours."""
 
 INDEX = "ensemble.json"
+
+NEIGHBOURS = ".neighbours"
+"""Ends the name of the folder of a member that looks at neighbours."""
 
 BY = {"quartiles": "an interquartile range", "deviation": "a standard deviation"}
 """By what scores are standardised, and what is their spread then."""
@@ -139,26 +143,23 @@ class Ensemble:
         return self._standardised(self._scores(X))
 
     def _standardised(self, scores: Floats) -> Floats:
-        found: Floats = ((scores - self.centre) / self.spread).astype(np.float32)
-        return found
+        return saturated((scores - self.centre) / self.spread)
 
     def score(self, X: npt.NDArray[np.float32]) -> Floats:
         """The mean over the members: float32 [n]; NaN where a member says NaN."""
-        found: Floats = self.score_members(X).mean(axis=1)
-        return found
+        return _mean(self.score_members(X))
 
     def score_training(self) -> Floats:
         """The mean over the members for the rows they were trained on, float32 [N], from their own
         scores of these; ValueError for a member that keeps none."""
-        found: Floats = self._standardised(self._training_scores("members")).mean(axis=1)
-        return found
+        return _mean(self._standardised(self._training_scores("members")))
 
     # ---- Files
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write a folder: the file of every member (0.vael, 1.vael, ...; a folder for one that is
-        no model), and ensemble.json, which is written last and says which members these have to be.
-        Files of the same names are replaced.
+        """Write a folder: the file of every member (0.vael, 1.vael, ...; a folder 2.neighbours for
+        one that looks at neighbours, 3 for an ensemble), and ensemble.json, which is written last
+        and says which members these have to be. Files of the same names are replaced.
 
         Raises TypeError for a member that writes no file, such as a scorer: `models.load` of its
         file gives one.
@@ -175,7 +176,7 @@ class Ensemble:
         entries = []
         for i, member in enumerate(self.members):
             assert isinstance(member, Model | NeighbourScore | Ensemble)
-            path = place / (f"{i}.vael" if isinstance(member, Model) else str(i))
+            path = place / f"{i}{_suffix(member)}"
             member.save(path)
             entries.append(
                 {
@@ -224,7 +225,7 @@ class Ensemble:
         path = place / Path(entry["file"]).name
         if not path.is_dir():
             member: Member = load(path, classes)
-        elif _looks_at_neighbours(path):
+        elif path.suffix == NEIGHBOURS:
             name = neighbour_files.read_index(path)["score"]
             member = _NEIGHBOURS[name].load(path, classes)
         else:
@@ -232,6 +233,11 @@ class Ensemble:
         if _identity(path) != entry["identity"]:
             raise ValueError(f"{path.name} is another model than the one that was saved")
         return member
+
+
+def _mean(scores: Floats) -> Floats:
+    """Over the members, in float64: two scores that are saturated are no infinity."""
+    return scores.mean(axis=1, dtype=np.float64).astype(np.float32)
 
 
 def centre_and_spread(scores: Floats, by: str) -> tuple[float, float]:
@@ -246,14 +252,18 @@ def centre_and_spread(scores: Floats, by: str) -> tuple[float, float]:
     return float(median), float(high - low)
 
 
-def _looks_at_neighbours(folder: Path) -> bool:
-    return (folder / neighbour_files.INDEX).exists()
+def _suffix(member: Member) -> str:
+    """Of the name of its file or folder, by which it is read back: a folder that was written over
+    may hold files of another member, too."""
+    if isinstance(member, Model):
+        return ".vael"
+    return NEIGHBOURS if isinstance(member, NeighbourScore) else ""
 
 
 def _identity(path: Path) -> str:
     """Of a member's file, see `identity_of`; of one that looks at neighbours its index's; of an
     ensemble its members' one after the other."""
-    if path.is_dir() and _looks_at_neighbours(path):
+    if path.suffix == NEIGHBOURS:
         return str(neighbour_files.read_index(path)["identity"])
     if path.is_dir():
         entries = json.loads((path / INDEX).read_bytes())["members"]

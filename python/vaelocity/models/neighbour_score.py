@@ -84,7 +84,7 @@ class NeighbourScore(ABC):
         """
         rows = as_rows(X, self.n_features, "X")
         points = self._points(rows)
-        placed: Placed = np.isfinite(points).all(axis=1)
+        placed: Placed = np.all(np.isfinite(points), axis=1)
         found = np.full(len(points), np.nan, np.float32)
         if placed.any():
             near = self._neighbourhood.nearest(points[placed])

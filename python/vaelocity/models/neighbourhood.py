@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vaelocity.models.relative import saturated
+
 Floats = npt.NDArray[np.float32]
 
 _ROWS = 4096  # whose neighbours are held in float64 at a time
@@ -71,7 +73,7 @@ class Neighbourhood:
         for start in range(0, len(points), _ROWS):
             part = slice(start, start + _ROWS)
             apart = points[part, None].astype(np.float64) - self.points[who[part]]
-            found[part] = np.sqrt(np.square(apart).sum(axis=2)).mean(axis=1)
+            found[part] = saturated(np.sqrt(np.square(apart).sum(axis=2)).mean(axis=1))
         return found
 
 

@@ -11,7 +11,7 @@ FLOOR = 0.1
 """Of the median score of the training rows, below which no neighbourhood counts: rows that are
 there several times have neighbours at distance 0."""
 
-_LARGEST = np.finfo(np.float32).max
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def floor_of(training: Floats) -> float:
@@ -23,7 +23,7 @@ def floor_of(training: Floats) -> float:
     if bad.any():
         first = int(bad.argmax())
         raise ValueError(
-            f"X: relative scores need scores of the training rows that are finite and not "
+            f"X, kind: relative scores need scores of the training rows that are finite and not "
             f"negative, {np.count_nonzero(bad)} of {len(training)} are not, the first is "
             f"{training[first]} of row {first}"
         )
@@ -55,5 +55,5 @@ def relative(scores: Floats, training: Floats, who: npt.NDArray[np.int64], floor
 
 
 def saturated(scores: npt.NDArray[np.float64]) -> Floats:
-    """float32, at most its largest number; a NaN stays."""
-    return np.minimum(scores, _LARGEST).astype(np.float32)
+    """float32, at most its largest number in either direction; a NaN stays."""
+    return np.clip(scores, -_LARGEST, _LARGEST).astype(np.float32)

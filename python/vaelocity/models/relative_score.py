@@ -21,7 +21,8 @@ class RelativeScore(NeighbourScore):
     A model errs more in some places than in others, and a row is as unusual as it is worse than
     those beside it. The exponent is 1/2: of 0, 1/4, 1/2, 3/4 and 1 it is the best on 14 sets of
     ADBench (bench/results/quality/mixtures.md). There it is worth 0.3 points of mean AUROC to a
-    `DenoisingAutoencoder` and 0.8 to a `MaskedAutoencoder`.
+    `DenoisingAutoencoder` and 0.8 to a `MaskedAutoencoder` by kind="masked_error". Scores that may
+    be negative, as that model's "masked", cannot be relative.
 
     Near is what is near in the features as the model sees them, preprocessed and standardised.
 
