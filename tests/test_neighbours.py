@@ -222,7 +222,7 @@ def holed() -> np.ndarray:
         (
             lambda m: Ensemble([RelativeScore(m, X), RelativeScore(m, X[1:])]),
             ValueError,
-            "X: the members were trained on 300, 299 rows",
+            "members: expected one number of training rows, got 300, 299",
         ),
         (
             lambda m: Ensemble([m], np.repeat(X[:1], 9, axis=0), by="deviation"),
@@ -341,22 +341,26 @@ def test_thresholds_and_adapters_take_them(model: Any) -> None:
     assert (detector.predict(held_out) == -1).sum() == 20
 
 
-def test_relative_scores_find_more_than_the_error_on_cardiotocograms(data_dir: Path) -> None:
-    """ADBench's cardio, trained as in bench/quality, on raw rows: five seeds there gain 0.6 or more
-    by relative scores and 0.4 or more by both together."""
-    with np.load(data_dir / "adbench" / "6_cardio.npz", allow_pickle=False) as arrays:
+def test_codes_find_what_the_error_does_not_on_digits(data_dir: Path) -> None:
+    """ADBench's optdigits, raw rows, trained as in bench/quality: of five seeds there the relative
+    error gains 1.0 or more, both together 7.3 or more. It is the set where they gain most; on two
+    of the 14, vowels and satimage-2, both together lose (bench/results/quality/tabular.md)."""
+    with np.load(data_dir / "adbench" / "26_optdigits.npz", allow_pickle=False) as arrays:
         x, y = arrays["X"].astype(np.float32), arrays["y"].ravel()
     normal = x[y == 0]
     train, held_out, anomalies = normal[: len(normal) // 2], normal[len(normal) // 2 :], x[y == 1]
-    model = DenoisingAutoencoder(21, latent=64, level=1.0, hidden=(128,), activation="tanh").fit(
-        train, epochs=77, batch_size=64, lr=3e-3, schedule="cosine", patience=None, progress=False
+    model = DenoisingAutoencoder(64, latent=64, level=1.0, hidden=(128,), activation="tanh").fit(
+        train, epochs=25, batch_size=64, lr=3e-3, schedule="cosine", patience=None, progress=False
     )
-    scores = {"error": model, "relative": RelativeScore(model, train)}
-    scores["both"] = error_and_codes(model, train)
+    scores: dict[str, Any] = {
+        "error": model,
+        "relative": RelativeScore(model, train),
+        "both": error_and_codes(model, train),
+    }
     areas = {
-        name: 100 * auc(each.score(held_out), each.score(anomalies)).value  # type: ignore[attr-defined]
+        name: 100 * auc(each.score(held_out), each.score(anomalies)).value
         for name, each in scores.items()
     }
-    assert areas["error"] > 93, areas
-    assert areas["relative"] > areas["error"] + 0.3, areas
-    assert areas["both"] > areas["error"] + 0.2, areas
+    assert areas["relative"] > areas["error"] + 0.4, areas
+    assert areas["both"] > areas["error"] + 5, areas
+    assert areas["both"] > 97, areas

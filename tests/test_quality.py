@@ -13,6 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+pytest.importorskip("torch", reason="needs the extra vaelocity[train]")
+
+from vaelocity import models
+
 RESULTS = Path(__file__).parents[1] / "bench" / "results" / "quality"
 
 Module = Callable[[str], ModuleType]
@@ -170,6 +174,19 @@ def test_a_relative_score_is_divided_by_the_root_of_that_of_its_neighbours(
             assert values[i] == pytest.approx(distance[near].mean(), rel=1e-5)
             expected = values[i] / np.sqrt(plain.train[near].mean() + floor)
             assert result[i] == pytest.approx(expected, rel=1e-5)
+
+
+def test_what_the_table_calls_error_and_codes_is_what_the_library_gives(
+    module: Module, task: Any
+) -> None:
+    families = module("families")
+    model = families.FAMILIES["denoising"].train(task, 0)
+    ensemble = families.ENSEMBLES["error and codes, relative"]
+    members = [families.FAMILIES[name].score(model, task) for name in ensemble.members]
+    found = families.together(members, ensemble.by)
+    both = models.error_and_codes(model, task.train)
+    np.testing.assert_allclose(found.train, both.score_training(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.test, both.score(task.test), rtol=1e-5, atol=1e-6)
 
 
 def test_what_is_unusual_beside_its_neighbours_comes_before_what_is_not(module: Module) -> None:

@@ -117,20 +117,20 @@ class Ensemble:
         ]
         return np.stack(found, axis=1)
 
-    def _training_scores(self, missing: str) -> Floats:
-        """The members' own of the rows they were trained on: [N, members]; missing: what there is
-        none of."""
+    def _training_scores(self, argument: str) -> Floats:
+        """The members' own of the rows they were trained on: [N, members]; argument: whose fault it
+        is that there are none."""
         found = []
         for i, member in enumerate(self.members):
             if not isinstance(member, NeighbourScore | Ensemble):
                 raise ValueError(
-                    f"{missing}: member {i} is a {type(member).__name__}, which does not keep the "
+                    f"{argument}: member {i} is a {type(member).__name__}, which does not keep the "
                     "scores of the rows that it was trained on"
                 )
             found.append(member.score_training())
         if len({len(scores) for scores in found}) > 1:
             counts = ", ".join(str(len(scores)) for scores in found)
-            raise ValueError(f"{missing}: the members were trained on {counts} rows")
+            raise ValueError(f"members: expected one number of training rows, got {counts}")
         return np.stack(found, axis=1)
 
     @property
@@ -237,7 +237,8 @@ class Ensemble:
 
 def _mean(scores: Floats) -> Floats:
     """Over the members, in float64: two scores that are saturated are no infinity."""
-    return scores.mean(axis=1, dtype=np.float64).astype(np.float32)
+    found: Floats = scores.mean(axis=1, dtype=np.float64).astype(np.float32)
+    return found
 
 
 def centre_and_spread(scores: Floats, by: str) -> tuple[float, float]:
