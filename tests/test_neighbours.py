@@ -244,6 +244,18 @@ def test_scores_below_zero_cannot_be_relative(model: Any, monkeypatch: pytest.Mo
         RelativeScore(model, X)
 
 
+def test_a_model_that_was_trained_further_is_another_one(tmp_path: Path) -> None:
+    model = Autoencoder(5, latent=2, hidden=(8,)).fit(X, epochs=1, progress=False)
+    RelativeScore(model, X).save(tmp_path)
+    for score in (RelativeScore(model, X), RelativeScore.load(tmp_path)):
+        score.score(TEST)
+        score.model.partial_fit(X, progress=False)
+        for call in (lambda s=score: s.score(TEST), lambda s=score: s.save(tmp_path / "s")):
+            with pytest.raises(RuntimeError, match="model: it was trained further since this Rel"):
+                call()
+    assert not (tmp_path / "s").exists()
+
+
 def test_without_scikit_learn_the_error_names_the_extra(
     model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -339,6 +351,8 @@ def test_thresholds_and_adapters_take_them(model: Any) -> None:
     assert (both.score(held_out) > threshold.value).sum() == 20
     detector = as_sklearn(both, held_out, contamination=0.05)
     assert (detector.predict(held_out) == -1).sum() == 20
+    pyod = pytest.importorskip("vaelocity.adapters.pyod", reason="needs the extra adapters")
+    assert pyod.as_pyod(both, held_out, contamination=0.05).labels_.sum() == 20
 
 
 def test_codes_find_what_the_error_does_not_on_digits(data_dir: Path) -> None:

@@ -26,8 +26,8 @@ Placed = npt.NDArray[np.bool_]
 class NeighbourScore(ABC):
     """A score of a model's that knows the training rows around a row.
 
-    All training rows are kept, as points: scoring takes time that grows with their number. The
-    model must not be trained any further.
+    All training rows are kept, as points: scoring takes time that grows with their number. Once the
+    model has been trained further these are another model's: score and save raise RuntimeError.
 
     model       that was given
     neighbours  how many of each row are looked at
@@ -40,7 +40,7 @@ class NeighbourScore(ABC):
 
     def __init__(self, model: Model, X: Rows, neighbours: int, relative: bool) -> None:
         model._check_fitted()
-        self.model, self.relative = model, relative
+        self.model, self.relative, self._epochs = model, relative, _epochs(model)
         self.neighbours = positive(neighbours, "neighbours")
         scorable = model.scaler.scorable if isinstance(model.scaler, ColumnScaler) else None
         rows = as_training_rows(X, model.n_features, "X", scorable=scorable)
@@ -82,6 +82,7 @@ class NeighbourScore(ABC):
         Raises:
             TypeError, ValueError: as of the model's `score`.
         """
+        self._check_model()
         rows = as_rows(X, self.n_features, "X")
         points = self._points(rows)
         placed: Placed = np.all(np.isfinite(points), axis=1)
@@ -95,6 +96,13 @@ class NeighbourScore(ABC):
         """The scores of the training rows, float32 [N] in their order, none of which is its own
         neighbour: what scores of other rows are compared with, and standardised by."""
         return self._training.copy()
+
+    def _check_model(self) -> None:
+        if _epochs(self.model) != self._epochs:
+            raise RuntimeError(
+                f"model: it was trained further since this {type(self).__name__} was made of it: "
+                "make another one"
+            )
 
     def _settle(self, points: Floats) -> Nearest:
         """Keep the points of the training rows; who is nearest to each."""
@@ -113,6 +121,7 @@ class NeighbourScore(ABC):
         """Write a folder: model.vael, training.safetensors with the training rows' points and
         scores, and neighbours.json, which is written last and says which these have to be. Files of
         the same names are replaced."""
+        self._check_model()
         neighbour_files.write(folder, self.model, self._settings(), self._arrays())
 
     @classmethod
@@ -129,6 +138,7 @@ class NeighbourScore(ABC):
         settings, arrays = neighbour_files.read(folder, cls.__name__, cls.arrays)
         found = cls.__new__(cls)
         found.model = load(Path(folder) / neighbour_files.MODEL, classes)
+        found._epochs = _epochs(found.model)
         try:
             found._take(settings, arrays)
         except (KeyError, TypeError, ValueError) as error:
@@ -160,3 +170,8 @@ class NeighbourScore(ABC):
         self._plain_training, self._training = arrays["plain"], arrays["training"]
         if not len(self._training) == len(self._plain_training) == len(arrays["points"]):
             raise ValueError("the training rows have not one score each")
+
+
+def _epochs(model: Model) -> int:
+    """That the model has been trained for."""
+    return len(model.history.get("epoch", ()))
