@@ -2,7 +2,7 @@
 
     python examples/autoencoder_families.py [PICTURE.png]
 
-Runs by itself, in seconds. Needs vaelocity[train] and matplotlib. The picture has the score of
+Runs by itself, in seconds. Needs vaelocity[neighbours] and matplotlib. The picture has the score of
 every model over the plane, by rank, dark is normal, with the rows it has learned from. The centre
 of the ring is the test: a model that has learned the mean and the width of the data, and no more,
 calls it the most normal place of all. Printed: the area under the ROC curve of rows of the ring
@@ -66,7 +66,7 @@ def main(picture: str | None) -> None:
     rows = ring(2048, seed=0)
     test, centre = ring(500, seed=1), ring(500, seed=2, radius=0.0)
     grid = np.stack(np.meshgrid(*[np.linspace(-1.8, 1.8, 60)] * 2), -1).astype(np.float32)
-    figure, axes = plt.subplots(2, 6, figsize=(18, 6.4), sharex=True, sharey=True)
+    figure, axes = plt.subplots(2, 7, figsize=(21, 6.4), sharex=True, sharey=True)
     found = trained(rows)
     scores = {name: model.score for name, model in found.items()}
     together = models.Ensemble([found["denoising"], found["masked"]], rows)
@@ -77,6 +77,8 @@ def main(picture: str | None) -> None:
         "denoising: latent reconstruction": partial(latent_reconstruction, found["denoising"]),
         "ensemble: denoising, masked": together.score,
         "student of denoising": student.score,
+        "denoising, relative": models.RelativeScore(found["denoising"], rows).score,
+        "error and codes": models.error_and_codes(found["denoising"], rows).score,
     }
     areas = {}
     for (name, score), ax in zip(scores.items(), axes.flat, strict=True):

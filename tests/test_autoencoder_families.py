@@ -396,8 +396,8 @@ def test_an_ensemble_comes_back_from_its_folder(tmp_path: Path) -> None:
     members[0].save(folder / "1.vael")
     with pytest.raises(vaelocity.BundleError, match=r"ensemble\.json: .* 1\.vael is another model"):
         Ensemble.load(folder)
-    (folder / "ensemble.json").write_text('{"format": 2}')
-    with pytest.raises(vaelocity.BundleError, match="format 2, this version reads 1"):
+    (folder / "ensemble.json").write_text('{"format": 3}')
+    with pytest.raises(vaelocity.BundleError, match="format 3, this version reads up to 2"):
         Ensemble.load(folder)
     (folder / "ensemble.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"ensemble\.json"):

@@ -13,6 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+pytest.importorskip("torch", reason="needs the extra vaelocity[train]")
+
+from vaelocity import models
+
 RESULTS = Path(__file__).parents[1] / "bench" / "results" / "quality"
 
 Module = Callable[[str], ModuleType]
@@ -153,22 +157,36 @@ def test_a_mean_of_scores_has_every_member_at_one_scale(module: Module) -> None:
     np.testing.assert_allclose(by_deviation, [0, 6 / np.sqrt(2)], atol=1e-3)
 
 
-def test_a_relative_score_is_divided_by_the_root_of_that_of_its_neighbours(module: Module) -> None:
-    neighbours, scored = module("neighbours"), module("task").Scored
-    rng = np.random.default_rng(1)
-    train, test = rng.normal(size=(40, 3)), rng.normal(size=(7, 3))
-    scores = scored(rng.gamma(2, size=40), rng.gamma(2, size=7))
-    found = neighbours.Around.of(train, test).relative(scores)
-    floor = neighbours.FLOOR * np.median(scores.train)
-    for points, own, values, result in (
-        (train, True, scores.train, found.train),
-        (test, False, scores.test, found.test),
+def test_a_relative_score_is_divided_by_the_root_of_that_of_its_neighbours(
+    module: Module, task: Any
+) -> None:
+    """The same mean distances, made relative: the neighbours of the training rows are others."""
+    neighbours = module("neighbours")
+    plain, found = (neighbours.Neighbours(each).score(None, task) for each in (False, True))
+    floor = 0.1 * np.median(plain.train)
+    for points, first, values, result in (
+        (task.train, 1, plain.train, found.train),
+        (task.test, 0, plain.test, found.test),
     ):
         for i, point in enumerate(points):
-            order = np.argsort(np.linalg.norm(train - point, axis=1))
-            near = order[1:6] if own else order[:5]
-            expected = values[i] / np.sqrt(scores.train[near].mean() + floor)
+            distance = np.linalg.norm(task.train - point, axis=1)
+            near = np.argsort(distance)[first : first + 5]
+            assert values[i] == pytest.approx(distance[near].mean(), rel=1e-5)
+            expected = values[i] / np.sqrt(plain.train[near].mean() + floor)
             assert result[i] == pytest.approx(expected, rel=1e-5)
+
+
+def test_what_the_table_calls_error_and_codes_is_what_the_library_gives(
+    module: Module, task: Any
+) -> None:
+    families = module("families")
+    model = families.FAMILIES["denoising"].train(task, 0)
+    ensemble = families.ENSEMBLES["error and codes, relative"]
+    members = [families.FAMILIES[name].score(model, task) for name in ensemble.members]
+    found = families.together(members, ensemble.by)
+    both = models.error_and_codes(model, task.train)
+    np.testing.assert_allclose(found.train, both.score_training(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.test, both.score(task.test), rtol=1e-5, atol=1e-6)
 
 
 def test_what_is_unusual_beside_its_neighbours_comes_before_what_is_not(module: Module) -> None:

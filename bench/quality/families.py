@@ -12,6 +12,7 @@ from task import Floats, Scored, Task
 
 from vaelocity import models
 from vaelocity.models.base import Model
+from vaelocity.models.ensemble import centre_and_spread
 
 LOOKED_AT = (
     "annthyroid",
@@ -183,23 +184,15 @@ MEASURED: dict[str, tuple[str, ...]] = {
 
 
 def together(members: Sequence[Scored], by: str) -> Scored:
-    """The mean of scores of the same rows, standardised over the rows that were trained on: by
-    `quartiles`, which is median and interquartile range, as `models.Ensemble` has it, or by
-    `deviation`, which is mean and standard deviation."""
-    places = [_centre_and_spread(each.train, by) for each in members]
+    """The mean of scores of the same rows, standardised over the rows that were trained on, as
+    `models.Ensemble` does it; by: see there."""
+    places = [centre_and_spread(each.train, by) for each in members]
 
     def mean(parts: Sequence[Floats]) -> Floats:
         each = [(x - centre) / spread for x, (centre, spread) in zip(parts, places, strict=True)]
         return np.mean(each, axis=0)
 
     return Scored(mean([each.train for each in members]), mean([each.test for each in members]))
-
-
-def _centre_and_spread(scores: Floats, by: str) -> tuple[float, float]:
-    if by == "deviation":
-        return scores.mean(dtype=np.float64), scores.std(dtype=np.float64)
-    low, middle, high = np.percentile(scores, [25, 50, 75])
-    return middle, high - low
 
 
 def trained_alike(name: str) -> list[str]:

@@ -103,7 +103,7 @@ class Detector(BaseDetector):  # type: ignore[misc]
 
 
 def as_pyod(scoring: Any, rows: Any, contamination: float = 0.1) -> Detector:
-    """A scorer, or a fitted model, as a fitted `Detector`.
+    """A scorer, a fitted model or an ensemble of them as a fitted `Detector`.
 
     Args:
         scoring: from `vaelocity.load`, or a model.

@@ -109,7 +109,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def as_sklearn(scoring: Any, rows: Any = None, contamination: float = 0.1) -> OutlierDetector:
-    """A scorer, or a fitted model, as a fitted `OutlierDetector`.
+    """A scorer, a fitted model or an ensemble of them as a fitted `OutlierDetector`.
 
     Args:
         scoring: from `vaelocity.load`, or a model.

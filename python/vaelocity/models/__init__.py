@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from vaelocity.models.adversarial import AdversarialAutoencoder
 from vaelocity.models.autoencoder import Autoencoder
+from vaelocity.models.code_neighbours import CodeNeighbours
 from vaelocity.models.conv_vae import ConvVAE
 from vaelocity.models.denoising import DenoisingAutoencoder
 from vaelocity.models.diffusion import Diffusion
 from vaelocity.models.distill import OutputStudent, Student, distill
 from vaelocity.models.ensemble import Ensemble
+from vaelocity.models.error_and_codes import error_and_codes
 from vaelocity.models.gan import GAN
 from vaelocity.models.image_diffusion import ImageDiffusion
 from vaelocity.models.image_gan import ImageGAN
 from vaelocity.models.load import load
 from vaelocity.models.masked import MaskedAutoencoder
+from vaelocity.models.relative_score import RelativeScore
 from vaelocity.models.sparse import SparseAutoencoder
 from vaelocity.models.vae import VAE
 from vaelocity.models.vaegan import VAEGAN
@@ -29,6 +32,7 @@ __all__ = [
     "VAEGAN",
     "AdversarialAutoencoder",
     "Autoencoder",
+    "CodeNeighbours",
     "ConvVAE",
     "DenoisingAutoencoder",
     "Diffusion",
@@ -37,8 +41,10 @@ __all__ = [
     "ImageGAN",
     "MaskedAutoencoder",
     "OutputStudent",
+    "RelativeScore",
     "SparseAutoencoder",
     "Student",
     "distill",
+    "error_and_codes",
     "load",
 ]
