@@ -262,13 +262,20 @@ class Pump:
         try:
             step()
         except OSError as error:
-            cause = error.strerror or str(error)
+            cause = (error.strerror or str(error)).removeprefix(f"{self.sink.name}: ")
             after = f" before {where}" if where else ""
-            kept = "; start again, and what was not committed is scored again"
             raise SinkError(
                 f"{self.sink.name}: {cause}; it took the scores of {self.stats.events:,} "
-                f"events{after}{kept if self.source.replays else ''}"
+                f"events{after}{self._again()}"
             ) from error
+
+    def _again(self) -> str:
+        """What becomes of events whose scores are not out."""
+        if not self.source.replays:
+            return ""
+        if self.source.commits:
+            return "; start again, and what was not committed is scored again"
+        return "; start again, and all is scored again"
 
     def _rescue(self) -> None:
         """The sink is broken and nobody can send the events again: score all that have arrived."""
