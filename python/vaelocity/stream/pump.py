@@ -196,6 +196,8 @@ class Pump:
             self._flush(force=False)
         self._flush(force=True)
         if self._failure is not None:
+            events = f"{self.stats.events:,}"
+            log.warning("%s: broke off after %s events", self.source.name, events)
             raise self._failure
 
     def _out(self, work: _Work) -> None:
