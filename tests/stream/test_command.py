@@ -8,7 +8,6 @@ import pty
 import resource
 import signal
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
