@@ -101,3 +101,17 @@ def test_coffea_hook_gives_the_scorers_bits(bundle: Path, example: Callable[[str
     np.testing.assert_array_equal(ak.flatten(jagged, axis=None), expected)
     assert len(pickle.dumps(hook)) < 5000
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(hook))(flat), expected)
+
+
+def test_coffea_hook_over_dask_gives_the_scorers_bits(
+    bundle: Path, example: Callable[[str], Any]
+) -> None:
+    ak = pytest.importorskip("awkward", reason="needs awkward")
+    pytest.importorskip("coffea.ml_tools.helper", reason="needs coffea")
+    dak = pytest.importorskip("dask_awkward", reason="needs dask-awkward")
+    rows = rows_of(1000)
+    flat = ak.zip({f"f{j}": rows[:, j] for j in range(D)})
+    lazy = example("coffea_scorer").VaelocityScorer(str(bundle))(
+        dak.from_awkward(flat, npartitions=3)
+    )
+    np.testing.assert_array_equal(lazy.compute(), vaelocity.load(bundle).score(rows))
