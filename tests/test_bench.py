@@ -478,3 +478,15 @@ def test_the_committed_summary_is_that_of_the_results(
     found = tables.best(case(3.0))
     assert list(found) == ["torch eager"]
     assert found["torch eager"] == pytest.approx({"value": 3.0, "low": 2.97, "high": 3.03})
+
+
+def test_the_histograms_promises_are_judged(module: Callable[[str], ModuleType]) -> None:
+    """By the low end of the interval, and where enough scores are above to tell."""
+    verdicts = module("bench_histogram").verdicts
+    good, bad = timing.Estimate(80e6, 51e6, 90e6), timing.Estimate(80e6, 49e6, 90e6)
+    fast, near = verdicts(2_000_000, [1, 0.995, 0.985, 0.9], good)
+    assert fast.endswith(">= 50 M scores/s on one core: 80.0 [51.0, 90.0] M: met")
+    assert near.endswith("within 2 % of those asked for: 1.000, 0.995, 0.985: met")
+    fast, near = verdicts(2_000_000, [1, 0.995, 0.97, 1], bad)
+    assert fast.endswith("MISSED")
+    assert near.endswith("MISSED")

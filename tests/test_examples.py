@@ -16,10 +16,10 @@ pytest.importorskip("torch", reason="needs the extra vaelocity[train]")
 EXAMPLES = Path(__file__).parents[1] / "examples"
 ALONE = "Runs by itself"
 OTHERS = {
-    "coffea_scorer.py": "needs coffea",
+    "coffea_scorer.py": "needs coffea; test_recipes.py",
     "generative_moons.py": "trains for minutes",
     "latent_digits.py": "trains for minutes, on MNIST",
-    "spark_map_in_arrow.py": "needs pyspark",
+    "spark_map_in_arrow.py": "needs pyspark; test_recipes.py",
 }
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from vaelocity import ScoreHistogram, _core
 from vaelocity import histogram_reference as reference
+from vaelocity.intervals import clopper_pearson
 
 Floats = npt.NDArray[np.float32]
 
@@ -174,6 +175,20 @@ def test_a_tail_within_a_bin_is_interpolated_and_says_so() -> None:
     assert histogram.tail(2.0).fraction == 0
     assert histogram.tail(0.5).fraction == 1
     assert histogram.tail(0.5).exact
+
+
+@pytest.mark.parametrize("confidence", [0.68, 0.95])
+def test_the_interval_of_a_tail_is_clopper_pearsons(confidence: float) -> None:
+    scores = np.random.default_rng(0).gamma(5, 2, 20_000).astype(np.float32)
+    histogram = ScoreHistogram().update(scores)
+    for q in (0.5, 0.99, 0.9995, 1):
+        value = histogram.quantile(q)
+        above = int(np.count_nonzero(scores > np.float32(value)))
+        found = histogram.tail(value, confidence)
+        assert found.interval == clopper_pearson(above, 20_000, confidence)
+        # Equal weights of any size are no weights.
+        weighted = ScoreHistogram().update(scores, np.full(20_000, 3.0)).tail(value, confidence)
+        assert weighted.interval == pytest.approx(found.interval, rel=1e-9)
 
 
 def test_nan_scores_are_above_every_threshold() -> None:

@@ -10,6 +10,8 @@ import pytest
 pytest.importorskip("typer", reason="needs the extra vaelocity[cli]")
 pytest.importorskip("torch", reason="needs the extra vaelocity[train]")
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from cli_runs import NAMES, TINY, Run, error_of, events
 
 import vaelocity
@@ -25,6 +27,29 @@ def test_fit_warns_of_a_collapsed_posterior(run: Run, folder: Path, tmp_path: Pa
     assert ran.code == 0, ran.err
     assert "warning: the posterior collapsed" in ran.err
     assert path.exists()
+
+
+def test_event_numbers_are_told_of_and_left_out(run: Run, tmp_path: Path) -> None:
+    """Files of events have numbers beside the features, in order or not; a count is a feature."""
+    rows = events(2000, seed=3)
+    columns = dict(zip(NAMES, rows.T, strict=True))
+    rising, mixed = np.arange(2000), np.random.default_rng(0).permutation(2000) + 10**6
+    count = np.random.default_rng(1).poisson(3, 2000)
+    table = pa.table({"event": rising, **columns, "lumi": mixed, "jets": count})
+    data, path = tmp_path / "numbered.parquet", tmp_path / "m.vael"
+    pq.write_table(table, data)
+    ran = run("fit", data, "-o", path, *TINY)
+    assert ran.code == 0, ran.err
+    told = [line for line in ran.err.splitlines() if "as event numbers are" in line]
+    assert [line.removeprefix("warning: ").partition(":")[0] for line in told] == ["event", "lumi"]
+    assert "--exclude event leaves it out" in told[0]
+    ran = run("fit", data, "-o", path, *TINY, "--exclude", "event, lumi")
+    assert (ran.code, "as event numbers are" in ran.err) == (0, False)
+    assert vaelocity.load(path).feature_names == [*NAMES, "jets"]
+    ran = run("fit", data, "-o", path, *TINY, "--exclude", "lumi", "--features", "lumi,f1,f0")
+    assert vaelocity.load(path).feature_names == ["f1", "f0"]
+    said = error_of(run("fit", data, "-o", path, *TINY, "--exclude", "evnt"))
+    assert "--exclude evnt: expected columns of the data, such as event, f0" in said
 
 
 def test_fit_stores_a_threshold_from_rows_it_did_not_train_on(

@@ -69,6 +69,12 @@ def test_a_rate_becomes_a_named_threshold_in_the_file(
     again = run("threshold", output, "--rate", "10 kHz", "--bunches", "89", "--json").json
     assert again["thresholds"][0]["achieved"] == pytest.approx(1e4 / (89 * 11245.6), rel=0.02)
     assert again["output"] is None
+    brighter = run(
+        "threshold", output, "--rate", "10 kHz", "--bunches", "89", "--luminosity", "2e34",
+        "--sample-luminosity", "1.6e34", "--json",
+    ).json["thresholds"][0]  # fmt: skip
+    assert brighter["input_rate"] == pytest.approx(1.25 * 89 * 11245.6)
+    assert brighter["achieved"] == pytest.approx(1e4 / (1.25 * 89 * 11245.6), rel=0.02)
 
 
 def test_points_kinds_labels_and_weights(run: Run, model: Path, tmp_path: Path) -> None:
@@ -125,6 +131,8 @@ def test_score_and_inspect_take_the_named_threshold(
         (["--rate", "1000", "--input-rate", "1 MHz"], "expected a number and one of mHz"),
         (["--fpr", "0.1", "--input-rate", "1 Hz", "--bunches", "3"], "both say how many events"),
         (["--fpr", "0.1", "--point", "a=0.1"], "--point and --fpr both say"),
+        (["--fpr", "0.1", "--luminosity", "1"], "--sample-luminosity need --bunches"),
+        (["--fpr", "0.1", "--bunches", "3", "--luminosity", "1"], "expected both or none"),
         (["--point", "a"], "expected NAME=VALUE"),
         (["--point", "a=1", "--point", "a=2"], "expected NAME=VALUE"),
         (["--point", "a=b"], "a: rate: needs input_rate"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import resource
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -195,6 +197,45 @@ def test_a_running_stream_is_watched_and_takes_up_a_new_model(
         process.stdin.close()
         assert process.wait(20) == 0
         told.join()
+
+
+def test_a_terminal_shows_the_live_view_and_stdout_stays_clean(
+    bundle: Path, tmp_path: Path
+) -> None:
+    """stderr is a terminal; scores go to stdout, and nothing else does."""
+    batches = table_of(rows_of(1000)).to_batches(max_chunksize=100)
+    raw = stream_of(*batches, end=False)
+    leader, follower = pty.openpty()
+    shown = bytearray()
+
+    def reading() -> None:
+        with suppress(OSError):  # how a terminal says that the other side is gone
+            while data := os.read(leader, 65536):
+                shown.extend(data)
+
+    terminal = threading.Thread(target=reading, daemon=True)
+    terminal.start()
+    args = ["stream", str(bundle), "-s", "-", "-t", "-", "--pass", "event", "--threshold", "5"]
+    wide = os.environ | {"COLUMNS": "160", "LINES": "40", "TERM": "xterm"}
+    with started(args, tmp_path, bufsize=0, stderr=follower, env=wide) as process:
+        os.close(follower)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(raw)
+        reader = pa.ipc.open_stream(process.stdout)
+        table = pa.Table.from_batches([reader.read_next_batch()])
+        while table.num_rows < 1000:
+            more = pa.Table.from_batches([reader.read_next_batch()])
+            table = pa.concat_tables([table, more])
+        wait_for(lambda: b"1,000 in" in shown and b"events/s now" in shown, 30)
+        process.send_signal(signal.SIGTERM)
+        with pytest.raises(StopIteration):
+            reader.read_next_batch()
+        assert process.wait(20) == 0
+    terminal.join(10)
+    os.close(leader)
+    assert b"from arrival to result" in shown
+    assert table.column("event").to_pylist() == list(range(2**53, 2**53 + 1000))
 
 
 class Lines:

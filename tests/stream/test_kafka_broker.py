@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pytest
 from kafka_broker import Broker, command, expected, payloads, scores_in
 from kafka_wire import Wire
+from stream_ends import NAMES, ListSource, rows_of
 from stream_process import ended, started, wait_for
+
+from vaelocity.stream import open_sink, open_source
+from vaelocity.stream.sparing import SparingLog
 
 
 def impatient(args: list[str]) -> list[str]:
@@ -86,6 +94,46 @@ def test_a_broker_that_restarts_loses_nothing_and_is_told_of(bundle: Path, tmp_p
     wire.close()
     assert "brokers are down" in said or "Connection refused" in said
     assert_all_there(broker, bundle, sent)
+
+
+def test_a_broker_that_is_not_there_is_told_of_and_not_hundreds_of_times(
+    bundle: Path, tmp_path: Path
+) -> None:
+    """librdkafka tries again many times a second, and says so each time."""
+    np.save(tmp_path / "a.npy", rows_of(100))
+    # Nothing listens on port 1.
+    sink = "kafka://127.0.0.1:1/out?message.timeout.ms=3000"
+    with started(["stream", str(bundle), "-s", "a.npy", "-t", sink], tmp_path) as process:
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    *before, last = err.decode().splitlines()
+    assert last == (
+        "vaelocity: error: kafka://127.0.0.1:1/out: Local: Message timed out; it took the scores "
+        "of 100 events; start again, and all is scored again"
+    )
+    assert 1 <= len(before) <= 4, before
+    assert all(line.startswith("warning: kafka://127.0.0.1:1/out: ") for line in before)
+
+
+def test_a_warning_that_repeats_itself_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger("vaelocity.stream")
+    sparing, now = SparingLog(log, 0.2), time.monotonic()
+    while time.monotonic() - now < 0.1:
+        sparing.warn("down", "is down")
+        sparing.warn("slow", "is slow")
+        time.sleep(0.01)
+    assert [record.message for record in caplog.records] == ["is down", "is slow"]
+    time.sleep(0.2)
+    sparing.warn("down", "is down")
+    assert re.fullmatch(r"is down \(\d+ more like it before\)", caplog.records[-1].message)
+
+
+@pytest.mark.parametrize("end", ["source", "sink"])
+def test_an_option_that_kafka_does_not_know_is_named(end: str) -> None:
+    broker = Broker()
+    url = broker.url("in", gruop="g")
+    with pytest.raises(ValueError, match=r"^kafka://.*/in: No such configuration property: .gruop"):
+        open_source(url, NAMES) if end == "source" else open_sink(url, ListSource([]))
 
 
 def assert_all_there(broker: Broker, bundle: Path, count: int) -> None:

@@ -275,6 +275,15 @@ def test_the_live_view_shows_scores_and_what_has_drifted(
     stats = pump.run()
     recent.drift()
     text = shown(view)
+    lines = {line.split("  ")[0]: line for line in text.splitlines()}
+    assert "1,000 in" in lines["events"]
+    assert "events/s now, " in lines["rate"]
+    low, high = (100 * end for end in wilson(stats.accepted, 1000))
+    part = f"{stats.accepted:,} ({stats.accepted / 10:.3g} %, 95 % interval {low:.3g} % to "
+    assert f"{part}{high:.3g} %" in lines["accepted"]
+    for name in ("p50", "p99", "p99.9"):
+        assert f"{name} " in lines["latency"]
+    assert "0 with NaN or infinity" in lines["flagged"]
     assert "score drift  PSI" in text
     assert "2 of 7 not ok; worst: " in text
     assert "f2 (dead, PSI" in text

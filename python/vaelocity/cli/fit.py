@@ -13,6 +13,7 @@ import typer
 
 from vaelocity import data as events
 from vaelocity.cli import column_options, console, options
+from vaelocity.cli.columns import chosen_features, numberings
 from vaelocity.cli.console import CommandError
 from vaelocity.cli.rows import Rows, choose_rows
 from vaelocity.cli.score_loop import label_values
@@ -172,6 +173,15 @@ def fit(
             help="Columns to train on; default: all but label and weight.",
         ),
     ] = None,
+    exclude: Annotated[
+        str | None,
+        typer.Option(
+            "--exclude",
+            metavar="A,B,...",
+            rich_help_panel=_ROWS,
+            help="Columns that are no features, such as event numbers.",
+        ),
+    ] = None,
     weight: Annotated[
         str | None,
         typer.Option(
@@ -218,8 +228,17 @@ def fit(
             raise CommandError(f"--{name} is for --model {its.value}")
     reading = options.Reading(key, file_format, header, delimiter)
     table = events.read(
-        data, features=options.names(features), label=label, weight=weight, **reading.arguments()
+        data,
+        features=chosen_features(data, reading, features, exclude, [label, weight]),
+        label=label,
+        weight=weight,
+        **reading.arguments(),
     )
+    for name in numberings(table):
+        console.warn(
+            f"{name}: whole numbers that rise or are all different, as event numbers are, and it "
+            f"is a feature; --exclude {name} leaves it out"
+        )
     prepared = column_options.preprocessing(clip, wrap, log1p, mask_zeros, flag_missing, impute)
     may_miss = [*prepared.get("flag", ()), *prepared.get("impute", ())]
     rows = choose_rows(table, normal or [], drop_nan=drop_nan, may_miss=may_miss)

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,7 @@ from rich.live import Live
 
 from vaelocity.cli import console, options
 from vaelocity.cli.console import CommandError
-from vaelocity.cli.stream_models import Choice, exchange_models
+from vaelocity.cli.stream_models import Choice, exchange_models, sampled
 from vaelocity.cli.stream_report import report
 from vaelocity.threshold import Threshold
 
@@ -55,6 +56,21 @@ def stream(
     accepted_only: Annotated[
         bool, typer.Option("--accepted-only", help="Emit only events above the threshold.")
     ] = False,
+    prescale: Annotated[
+        int | None,
+        typer.Option(
+            "--prescale", min=1, metavar="N",
+            help="Of the events above the threshold select every N-th: a column `selected`.",
+        ),
+    ] = None,
+    pass_through: Annotated[
+        str | None,
+        typer.Option(
+            "--pass-through", metavar="COLUMN=N",
+            help="Pass on one event in N whatever its score, chosen by a hash of the event number "
+            "in COLUMN: a column `pass_through`.",
+        ),
+    ] = None,
     kind: Annotated[
         str | None, typer.Option("--kind", help="Score kind; default: the model's own.")
     ] = None,
@@ -154,7 +170,8 @@ def stream(
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:  # fmt: skip
-    """Score a stream of events: columns score, flags, anomalous, and those of --pass.
+    """Score a stream of events: columns score, flags, anomalous, and those of --pass. With
+    --accepted-only only what is anomalous, or selected, or passes through, goes out.
 
     Order is kept. SIGTERM or Ctrl-C stops reading and ends when all that was read is out; a second
     one breaks off; SIGHUP loads the model again. Kafka's offsets are committed only after the
@@ -165,7 +182,10 @@ def stream(
         raise CommandError("--json and --sink - both want stdout; choose one")
     _installed()
     columns = options.names(passed) or []
+    sample = None if pass_through is None else sampled(pass_through, columns)
     choice = Choice(bundle, kind, threshold, tuple(columns), accepted_only)
+    if prescale is not None or sample is not None:
+        choice = replace(choice, selects=True)
     model, beside = choice.load(), None
     if shadow is not None:
         beside = Choice.of_shadow(shadow, kind, shadow_threshold, threshold)
@@ -178,6 +198,7 @@ def stream(
             model, source, sink, columns, key=key, transactional=transactional, rejects=rejects,
             rows=batch_size, latency=max_latency / 1000, threads=threads or options.cores(),
             commit_seconds=commit_seconds, observe=_observer(recent, compared),
+            select=choice.selection(prescale, sample),
             shadow=None if beside is None else _shadow(beside, model),
         )  # fmt: skip
         if metrics is not None:

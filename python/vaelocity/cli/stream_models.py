@@ -19,8 +19,9 @@ from vaelocity.threshold import Threshold
 
 if TYPE_CHECKING:
     from vaelocity.stream import Pump, StreamScorer
+    from vaelocity.stream.selection import Selection
 
-__all__ = ["Choice", "exchange_models"]
+__all__ = ["Choice", "exchange_models", "sampled"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Choice:
 
     threshold  as of --threshold
     decides    False: without a threshold, whatever the file holds
+    selects    what goes out is chosen by `selection`, not by the model
     """
 
     path: Path
@@ -37,6 +39,7 @@ class Choice:
     columns: tuple[str, ...] = ()
     accepted_only: bool = False
     decides: bool = True
+    selects: bool = False
 
     @classmethod
     def of_shadow(
@@ -54,8 +57,9 @@ class Choice:
 
         scorer = vaelocity.load(self.path, kind=self.kind)
         cut = self.cut(scorer)
-        if self.accepted_only and cut is None:
-            raise CommandError("--accepted-only needs --threshold: the model holds none")
+        if cut is None and (self.accepted_only or self.selects):
+            option = "--accepted-only" if self.accepted_only else "--prescale, --pass-through:"
+            raise CommandError(f"{option} needs --threshold: the model holds none")
         metadata, tensors = read_bundle(self.path)
         expected = Expected(
             get_reference(metadata, tensors), get_histogram(metadata, tensors, scorer.kind)
@@ -64,8 +68,21 @@ class Choice:
             scorer,
             threshold=None if cut is None else cut.value,
             columns=self.columns,
-            accepted_only=self.accepted_only,
+            accepted_only=self.accepted_only and not self.selects,
             expected=expected if metadata.get("identity") == scorer.identity else None,
+        )
+
+    def selection(self, prescale: int | None, sample: tuple[str, int] | None) -> Selection | None:
+        """What goes out, where `selects`; None where the model says so."""
+        from vaelocity.stream.selection import Selection
+
+        if not self.selects:
+            return None
+        return Selection(
+            accepted_only=self.accepted_only,
+            columns=self.columns,
+            prescale=prescale,
+            sample=sample,
         )
 
     def cut(self, scorer: Scorer) -> Cut | None:
@@ -76,6 +93,16 @@ class Choice:
         """The same, where it is one of the file's."""
         cut = self.cut(scorer)
         return None if cut is None or cut.name is None else scorer.thresholds[cut.name]
+
+
+def sampled(text: str, columns: list[str]) -> tuple[str, int]:
+    """'event=1000' as ("event", 1000); the column is passed on, too."""
+    name, _, factor = text.partition("=")
+    if not name or not factor.isdecimal() or int(factor) < 1:
+        raise CommandError(f"--pass-through {text}: expected COLUMN=N, such as event=1000")
+    if name not in columns:
+        columns.append(name)
+    return name, int(factor)
 
 
 def exchange_models(

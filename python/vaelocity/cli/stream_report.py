@@ -68,6 +68,7 @@ def _facts(pump: Pump, made: Threshold | None, recent: Recent) -> list[tuple[str
     return [
         ("events", f"{stats.events:,} in {stats.messages:,} messages"),
         ("anomalous", decided),
+        ("emitted", f"{stats.emitted:,}"),
         ("flagged", flags_text(stats.flagged)),
         ("refused", f"{stats.refused:,} messages"),
         ("time", f"{stats.seconds:.2f} s: {console.rate(mean)} events/s"),

@@ -70,6 +70,18 @@ def threshold(
             "--bunches", help="Colliding LHC bunches: an input rate of 11,245.6 Hz for each."
         ),
     ] = None,
+    luminosity: Annotated[
+        float | None,
+        typer.Option(
+            "--luminosity",
+            help="Of the run the threshold is for; with --bunches and --sample-luminosity, in its "
+            "unit: the rate is taken to be proportional to it.",
+        ),
+    ] = None,
+    sample_luminosity: Annotated[
+        float | None,
+        typer.Option("--sample-luminosity", help="Of the run that DATA was taken in."),
+    ] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="Of the threshold; default: what was asked for.")
     ] = None,
@@ -149,7 +161,7 @@ def threshold(
         rate=rate,
         contamination=contamination,
         name=name,
-        input_rate=_input_rate(input_rate, bunches),
+        input_rate=_input_rate(input_rate, bunches, luminosity, sample_luminosity),
         confidence=confidence,
         not_finite="count" if count_not_finite else "refuse",
     )
@@ -166,10 +178,16 @@ def _stored(bundle: Path, scorer: vaelocity.Scorer) -> ScoreHistogram:
     return histogram
 
 
-def _input_rate(rate: str | None, bunches: int | None) -> str | float | None:
+def _input_rate(
+    rate: str | None, bunches: int | None, luminosity: float | None, sample: float | None
+) -> str | float | None:
     if rate is not None and bunches is not None:
         raise CommandError("--input-rate and --bunches both say how many events there are")
-    return rate if bunches is None else lhc_input_rate(bunches)
+    if bunches is None:
+        if luminosity is not None or sample is not None:
+            raise CommandError("--luminosity and --sample-luminosity need --bunches")
+        return rate
+    return lhc_input_rate(bunches, luminosity, sample)
 
 
 def _find(

@@ -21,6 +21,7 @@ import pyarrow as pa
 from vaelocity.stream.address import ask, options
 from vaelocity.stream.ends import StreamError
 from vaelocity.stream.message import Decoder, Message, encode
+from vaelocity.stream.sparing import SparingLog
 
 __all__ = ["KafkaSink", "KafkaSource", "Position"]
 
@@ -51,11 +52,12 @@ class KafkaSource:
         settings.setdefault("auto.offset.reset", "earliest")
         settings["enable.auto.commit"] = False
         self._fatal: Any = None
+        self._said = SparingLog(log)
         settings["error_cb"] = self._failed
         self._done: deque[Position] = deque()
         self._member: Any = None
         self._decoder = Decoder()
-        self._consumer = self._kafka.Consumer(settings)
+        self._consumer = _client(self._kafka, "Consumer", settings, self.name)
         self._consumer.subscribe([topic])
         self._stopped = self._closed = False
 
@@ -113,7 +115,7 @@ class KafkaSource:
             return True
         if error.fatal() or error.code() == self._kafka.KafkaError.TOPIC_AUTHORIZATION_FAILED:
             raise StreamError(f"{self.name}: {error.str()}")
-        log.warning("%s: %s", self.name, error.str())
+        self._said.warn(error.code(), f"{self.name}: {error.str()}")
         return False
 
     def _message(self, received: Any, arrived: float) -> Message:
@@ -132,17 +134,22 @@ class KafkaSource:
         try:
             parts = self._consumer.commit(offsets=self.offsets(positions), asynchronous=False)
         except self._kafka.KafkaException as error:
-            log.warning("%s: offsets not committed: %s", self.name, error.args[0].str())
+            self._not_committed(error.args[0])
             return
-        for cause in {part.error.str() for part in parts if part.error is not None}:
-            log.warning("%s: offsets not committed: %s", self.name, cause)
+        for part in parts:
+            if part.error is not None:
+                self._not_committed(part.error)
+
+    def _not_committed(self, error: Any) -> None:
+        text = f"{self.name}: offsets not committed, their events come again: {error.str()}"
+        self._said.warn(("commit", error.code()), text)
 
     def _failed(self, error: Any) -> None:
         """librdkafka reconnects by itself; only what it calls fatal ends the stream."""
         if error.fatal():
             self._fatal = error
         else:
-            log.warning("%s: %s", self.name, error.str())
+            self._said.warn(error.code(), f"{self.name}: {error.str()}")
 
 
 class KafkaSink:
@@ -155,8 +162,10 @@ class KafkaSink:
         settings.setdefault("enable.idempotence", True)
         settings.setdefault("linger.ms", 5)
         settings["error_cb"] = self._failed
-        self._producer = self._kafka.Producer({**settings, **(more or {})})
         self._error: Any = None
+        self._said = SparingLog(log)
+        settings.update(more or {})
+        self._producer = _client(self._kafka, "Producer", settings, self.name)
 
     def write(self, batch: pa.RecordBatch) -> None:
         rows = max(1, batch.num_rows * _MESSAGE_BYTES // max(1, batch.nbytes))
@@ -200,7 +209,7 @@ class KafkaSink:
         if error.fatal():
             self._error = error
         else:
-            log.warning("%s: %s", self.name, error.str())
+            self._said.warn(error.code(), f"{self.name}: {error.str()}")
 
     def _check(self) -> None:
         if self._error is not None:
@@ -213,7 +222,8 @@ def _settings(url: SplitResult) -> tuple[str, dict[str, Any]]:
     if not topic or not url.netloc:
         raise ValueError(f"{url.geturl()}: expected kafka://HOST:PORT/TOPIC")
     given = options(url, None)
-    settings: dict[str, Any] = {"bootstrap.servers": url.netloc}
+    # librdkafka would write on stderr by itself what `error_cb` tells us.
+    settings: dict[str, Any] = {"bootstrap.servers": url.netloc, "log_level": 2}
     if file := given.pop("config", None):
         lines = [line.strip() for line in Path(file).read_text().splitlines()]
         for line in lines:
@@ -223,3 +233,11 @@ def _settings(url: SplitResult) -> tuple[str, dict[str, Any]]:
     if group := given.pop("group", None):
         settings["group.id"] = group
     return topic, {**settings, **given}
+
+
+def _client(kafka: Any, kind: str, settings: dict[str, Any], name: str) -> Any:
+    """A Consumer or a Producer. Raises ValueError for a setting that librdkafka does not take."""
+    try:
+        return getattr(kafka, kind)(settings)
+    except kafka.KafkaException as error:
+        raise ValueError(f"{name}: {error.args[0].str()}") from error

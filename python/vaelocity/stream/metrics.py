@@ -66,6 +66,7 @@ class _Collector:
         for name, value, text in (
             ("events", stats.events, "Events whose scores are out."),
             ("accepted", stats.accepted, "Events above the threshold."),
+            ("emitted", stats.emitted, "Events in what went out."),
             *((name, count, _FLAGGED[name]) for name, count in stats.flagged.items()),
             ("messages", stats.messages, "Messages, or blocks of files, that were scored."),
             ("refused_messages", stats.refused, "Messages that could not be scored."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from vaelocity.record_batch import join
 from vaelocity.stream.ends import Source
 
 __all__ = ["ParquetFileSink", "ParquetFolderSink", "parquet_sink"]
+
+log = logging.getLogger(__name__)
 
 # Rows of a row group, at least; and batches that wait for it: a batch of few rows takes a kilobyte.
 _GROUP_ROWS = 65536
@@ -103,6 +106,7 @@ class ParquetFileSink:
                 self._partial.replace(self._path)
                 _sync(self._path.parent)
             else:
+                log.warning("%s: not written, for it would not be complete", self.name)
                 with suppress(OSError, pa.ArrowException):
                     writer.close()
         finally:

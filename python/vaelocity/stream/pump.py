@@ -23,6 +23,7 @@ from vaelocity.stream.ends import Sink, Source, StreamError
 from vaelocity.stream.gather import MicroBatch, gather
 from vaelocity.stream.rejects import Rejects
 from vaelocity.stream.scoring import Scored, StreamScorer
+from vaelocity.stream.selection import Selection
 from vaelocity.stream.stats import StreamStats
 
 __all__ = ["Pump"]
@@ -64,6 +65,7 @@ class Pump:
         commit_seconds: how often the sink is flushed and the source told so.
         rejects: where messages go that cannot be scored; None stops the stream at the first. A
             source that does not replay needs it: scores that the sink does not take go there, too.
+        select: what of a result goes out, where that is not for `scorer` to say.
         observe: called with every micro-batch, its result and the shadow's (None where there is
             none, or it failed), in order, after the result is out; no more once it has raised.
     """
@@ -80,6 +82,7 @@ class Pump:
         commit_seconds: float = 1.0,
         rejects: Rejects | None = None,
         shadow: StreamScorer | None = None,
+        select: Selection | None = None,
         observe: Callable[[MicroBatch, Scored, Scored | None], None] | None = None,
     ) -> None:
         if rejects is None and not source.replays:
@@ -88,6 +91,7 @@ class Pump:
         self.stats = StreamStats()
         self._rows, self._latency, self._threads = rows, latency, threads
         self._commit_seconds, self._rejects, self._observe = commit_seconds, rejects, observe
+        self._select = select
         # Enough that no thread waits for the others, and no more: each is a batch in memory.
         self._queue: queue.Queue[_Work | None] = queue.Queue(threads + 1)
         self._abort = threading.Event()
@@ -149,7 +153,8 @@ class Pump:
         self._put(None)
 
     def _refuse(self, batch: Any) -> str:
-        return self.scorer.refuse(batch)
+        refused = self.scorer.refuse(batch)
+        return refused if refused or self._select is None else self._select.refuse(batch)
 
     def _score(self, work: _Work, scorer: StreamScorer, shadow: StreamScorer | None) -> None:
         try:
@@ -191,6 +196,8 @@ class Pump:
             self._flush(force=False)
         self._flush(force=True)
         if self._failure is not None:
+            events = f"{self.stats.events:,}"
+            log.warning("%s: broke off after %s events", self.source.name, events)
             raise self._failure
 
     def _out(self, work: _Work) -> None:
@@ -198,7 +205,7 @@ class Pump:
         if micro.refused:
             self._set_aside(micro)
         else:
-            scored = work.scored.result()
+            scored = self._selected(work)
             if not self.source.replays:
                 self._unsafe.append(scored.batch)
             start = time.perf_counter()
@@ -210,6 +217,10 @@ class Pump:
                 self.stats.latency.add(now - message.arrived, message.rows)
             self._watch(work, scored)
         self._pending += micro.positions
+
+    def _selected(self, work: _Work) -> Scored:
+        scored = work.scored.result()
+        return scored if self._select is None else self._select(scored)
 
     def _watch(self, work: _Work, scored: Scored) -> None:
         if self._observe is None:
@@ -262,13 +273,20 @@ class Pump:
         try:
             step()
         except OSError as error:
-            cause = error.strerror or str(error)
+            cause = (error.strerror or str(error)).removeprefix(f"{self.sink.name}: ")
             after = f" before {where}" if where else ""
-            kept = "; start again, and what was not committed is scored again"
             raise SinkError(
                 f"{self.sink.name}: {cause}; it took the scores of {self.stats.events:,} "
-                f"events{after}{kept if self.source.replays else ''}"
+                f"events{after}{self._again()}"
             ) from error
+
+    def _again(self) -> str:
+        """What becomes of events whose scores are not out."""
+        if not self.source.replays:
+            return ""
+        if self.source.commits:
+            return "; start again, and what was not committed is scored again"
+        return "; start again, and all is scored again"
 
     def _rescue(self) -> None:
         """The sink is broken and nobody can send the events again: score all that have arrived."""
@@ -287,4 +305,4 @@ class Pump:
             if item.micro.refused:
                 self._set_aside(item.micro)
             else:
-                yield item.scored.result().batch
+                yield self._selected(item).batch

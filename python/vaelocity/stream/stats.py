@@ -18,6 +18,7 @@ __all__ = ["StreamStats", "wilson"]
 class StreamStats:
     """Written by the thread that writes scores, read by any.
 
+    emitted  events in what went out: all, or those that were accepted and selected
     flagged  events with each of record_batch.FLAGS, by its name
     latency  from the arrival of an event to the sink's taking its score
     waiting  seconds the sink made the stream wait
@@ -28,6 +29,7 @@ class StreamStats:
     messages: int = 0
     events: int = 0
     accepted: int = 0
+    emitted: int = 0
     flagged: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FLAGS, 0))
     refused: int = 0
     waiting: float = 0.0
@@ -39,6 +41,7 @@ class StreamStats:
         self.messages += messages
         self.events += scored.rows
         self.accepted += scored.accepted
+        self.emitted += scored.batch.num_rows
         for name, count in scored.flagged.items():
             self.flagged[name] += count
 
@@ -59,6 +62,7 @@ class StreamStats:
             "accepted": self.accepted,
             "accepted_part": self.accepted / self.events if self.events else None,
             "accepted_interval": [low, high],
+            "emitted": self.emitted,
             **self.flagged,
             "refused_messages": self.refused,
             "seconds": seconds,
