@@ -61,8 +61,10 @@ class Config:
 
 
 def network_name(network: Network) -> str:
-    """The key of the table: widths and kind, 59-64-32-16-32-64-59 reconstruction."""
-    return f"{'-'.join(map(str, network.widths))} {network.kind}"
+    """The key of the table: widths and kind, 59-64-32-16-32-64-59 reconstruction. What was timed
+    there are plain networks: others have no entry."""
+    more = "" if network.plain else " with columns, loss or bounds of its own"
+    return f"{'-'.join(map(str, network.widths))} {network.kind}{more}"
 
 
 def choose(arch: str, network: Network, precision: str) -> Config:
@@ -100,7 +102,8 @@ def rule(arch: str, network: Network, precision: str) -> Config:
         many = Launch(64, 4, 2, 3) if block == 64 else Launch(64, 8, 2, 1)
         if arch == "sm_90" and block == 64:
             many = _HOPPER[precision]
-            if not {layer.activation for layer in network.layers} <= _FEW_REGISTERS:
+            activations = {layer.activation for layer in network.layers}
+            if not (network.plain and activations <= _FEW_REGISTERS):
                 many = replace(many, per_sm=2)
         elif precision == "float32" and max(network.widths) > 32:
             many = Launch(16, 4, 2, 2)

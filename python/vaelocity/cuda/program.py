@@ -93,7 +93,9 @@ class Program:
 
     def scratch_elements(self, launch: Launch) -> int:
         """Elements of scratch that one program takes; 0 for a kernel without."""
-        return 2 * launch.block_rows * self.scratch_width if self.scratch_type else 0
+        # Two tiles in turns, and one that keeps what a loss of the latent compares with.
+        tiles = 3 if self.network.kind == "latent_reconstruction" else 2
+        return tiles * launch.block_rows * self.scratch_width if self.scratch_type else 0
 
     def constants(self, launch: Launch, read_padding: bool) -> dict[str, Any]:
         """The kernel's compile-time constants, but those that say which outputs there are."""
@@ -104,6 +106,8 @@ class Program:
             "N_ENCODER": network.n_encoder,
             "HAS_LOGVAR": int(network.has_logvar),
             "KIND": self.plan.kind_code,
+            "COLUMNS": network.columns.places,
+            "LOSS": network.loss.constants,
             "SPLIT": self.plan.weights.size if self.precision == "float32" else 0,
             "READ_PADDING": read_padding,
             "BM": launch.block_rows,
