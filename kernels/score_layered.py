@@ -88,10 +88,10 @@ def score_layered(
                 if features is not None:
                     write_features(features, rows, n, c, terms, bad, D, C, LOSS)
         elif KIND == LATENT_RECONSTRUCTION:
-            for c in tl.range(0, LATENT, LATENT_BLOCK):
-                target = load_rows(encoded, rows, n, LATENT, 1, c, LATENT, LATENT_BLOCK, False)
-                y = load_rows(decoded, rows, n, LATENT, 1, c, LATENT, LATENT_BLOCK, False)
-                terms = loss_terms(target, y, c, LOSS, False, LATENT, LATENT_BLOCK)
+            for c in tl.range(0, LATENT, C):
+                target = load_rows(encoded, rows, n, LATENT, 1, c, LATENT, C, False)
+                y = load_rows(decoded, rows, n, LATENT, 1, c, LATENT, C, False)
+                terms = loss_terms(target, y, c, LOSS, False, LATENT, C)
                 reconstruction += tl.sum(terms, 1)
 
         value = combine(reconstruction, latent, beta, KIND, LOSS)
