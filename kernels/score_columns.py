@@ -21,6 +21,19 @@ from vaelocity.kernels.score_terms import load_rows, nonfinite, standardize
 
 
 @triton.jit
+def columns_of_tile(scaling, tile, COLUMNS: tl.constexpr):
+    """`scaling`, in a way that keeps the compiler from loading its rows once, before the loop over
+    the tiles: as many registers as they would take there are not.
+
+    No tile is negative, which the compiler cannot know.
+    """
+    if COLUMNS[0] or COLUMNS[2] or COLUMNS[3] or COLUMNS[5] or COLUMNS[6]:
+        return scaling + tl.multiple_of(tl.minimum(tile, 0), 16)
+    else:
+        return scaling
+
+
+@triton.jit
 def _entry(scaling, PLACE: tl.constexpr, column, C: tl.constexpr, PADDED: tl.constexpr):
     """Columns column .. column + C of row PLACE of `scaling`, float32 [1, C]."""
     return tl.load(scaling + PLACE * PADDED + column + tl.arange(0, C))[None, :]

@@ -183,17 +183,17 @@ def check_bound(make: Make, way: str, latent: str, activation: str) -> None:
 def check_missing_values_follow_the_policy_of_their_column(make: Make, way: str) -> None:
     """COLUMNS: 1, 4, 17 are left out, 0 becomes 2.5, 2 has no policy."""
     scorer = make(network(("missing",)), way)[0]
-    usual = np.linspace(-1, 1, 19, dtype=np.float32)
-    for value in (np.nan, np.inf, -np.inf):
-        rows = np.tile(usual, (6, 1))
-        rows[1, 2], rows[2, 4], rows[3, 0], rows[4, 0] = value, value, value, 2.5
-        rows[5, 2], rows[5, 4] = value, value
-        given = torch.from_numpy(rows)
-        assert scorer.flags(given).tolist() == [0, 1, 4, 4, 0, 1]
-        scores, parts = scorer.score(given), scorer.score_features(given)
-        assert scores.isnan().tolist() == [False, True, False, False, False, True]
-        assert scores[3] == scores[4] != scores[0]
-        assert (parts[2] == 0).nonzero().flatten().tolist() == [4]
+    rows = np.tile(np.linspace(-1, 1, 19, dtype=np.float32), (3, 6, 1))
+    for some, value in zip(rows, (np.nan, np.inf, -np.inf), strict=True):
+        some[1, 2], some[2, 4], some[3, 0], some[4, 0] = value, value, value, 2.5
+        some[5, 2], some[5, 4] = value, value
+    scores, flags, parts = all_of(scorer, rows.reshape(18, 19), features=True)
+    assert flags.tolist() == [0, 1, 4, 4, 0, 1] * 3
+    assert np.isnan(scores).tolist() == [False, True, False, False, False, True] * 3
+    assert (scores[3::6] == scores[4]).all()
+    assert scores[4] != scores[0]
+    for row in (2, 8, 14):
+        assert np.flatnonzero(parts[row] == 0).tolist() == [4]
 
 
 @WAYS
