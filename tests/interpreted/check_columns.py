@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from physics_networks import COLUMNS, Content, edges, network, promised
+from physics_networks import COLUMNS, Content, edges, network, promised, with_convolution
 
 import vaelocity
 from vaelocity.bundle import parse_bundle
@@ -35,16 +35,6 @@ CONFIGS = {
 WAYS = pytest.mark.parametrize("way", CONFIGS)
 ALL = tuple(COLUMNS)
 LARGEST = np.finfo(np.float32).max
-
-
-def with_convolution(metadata: dict[str, Any], tensors: dict[str, np.ndarray]) -> Content:
-    """The network with a convolution as its first step: torch runs its layers."""
-    d = len(metadata["features"])
-    kernel = np.array([[[[0.3, 1.0, -0.2]]]], np.float32)
-    step = {"op": "conv", "weight": "conv.w", "bias": "conv.b", "input": [1, 1, d]}
-    step |= {"stride": [1, 1], "padding": [0, 1]}
-    more = {"conv.w": kernel, "conv.b": np.array([0.1], np.float32)}
-    return {**metadata, "encoder": [step, *metadata["encoder"]]}, {**tensors, **more}
 
 
 @pytest.fixture
