@@ -12,13 +12,7 @@ must be those of the next one's inputs. Networks too wide for this are kernels/s
 import triton
 import triton.language as tl
 
-from vaelocity.kernels.score_columns import (
-    columns_of_tile,
-    missing,
-    network_input,
-    prepare,
-    rejected,
-)
+from vaelocity.kernels.score_columns import missing, network_input, prepare, rejected
 from vaelocity.kernels.score_dense import bias_blocks, finish, multiply, ones, pieces
 from vaelocity.kernels.score_loss import loss_terms
 from vaelocity.kernels.score_terms import (
@@ -138,15 +132,14 @@ def score(
         missed = None
         if COLUMNS[0]:
             missed = tl.zeros((BM,), tl.float32)
-        per_column = columns_of_tile(scaling, tile, COLUMNS)
         x_blocks = ()
         h = ()
         for c in tl.static_range(X_BLOCKS):
             raw = load_rows(x, rows, n, row_stride, column_stride, c * C, D, C, READ_PADDING)
-            bad += rejected(raw, per_column, c * C, COLUMNS, C, PADDED)
+            bad += rejected(raw, scaling, c * C, COLUMNS, C, PADDED)
             if COLUMNS[0]:
-                missed += missing(raw, per_column, c * C, COLUMNS, C, PADDED)
-            block = prepare(raw, per_column, c * C, COLUMNS, C, PADDED)
+                missed += missing(raw, scaling, c * C, COLUMNS, C, PADDED)
+            block = prepare(raw, scaling, c * C, COLUMNS, C, PADDED)
             h = h + (network_input(block, COLUMNS),)
             x_blocks = x_blocks + (block,)
 

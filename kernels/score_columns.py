@@ -2,9 +2,10 @@
 log1p, in this order. The steps of csrc/src/score/kernels/columns.h.
 
 COLUMNS tells where in `scaling`, rows of PADDED numbers, the arrays of vaelocity.preprocess.COLUMNS
-lie, 0 for one that there is not (row 0 is the mean); and, last, 1 where a term may leave the loss:
+lie, 0 for one that there is not (row 0 is the mean); then 1 where a term may leave the loss, and 1
+where what is prepared is to be `_pinned`:
 
-    (policy, imputed, absent, low, high, wrapped, logged, leaves_out)
+    (policy, imputed, absent, low, high, wrapped, logged, leaves_out, pinned)
 
 Where all of them are 0, nothing but standardising is compiled.
 
@@ -19,18 +20,7 @@ import triton.language as tl
 from vaelocity.kernels.math import LARGEST, signed_log1p, wrap_angle
 from vaelocity.kernels.score_terms import load_rows, nonfinite, standardize
 
-
-@triton.jit
-def columns_of_tile(scaling, tile, COLUMNS: tl.constexpr):
-    """`scaling`, in a way that keeps the compiler from loading its rows once, before the loop over
-    the tiles: as many registers as they would take there are not.
-
-    No tile is negative, which the compiler cannot know.
-    """
-    if COLUMNS[0] or COLUMNS[2] or COLUMNS[3] or COLUMNS[5] or COLUMNS[6]:
-        return scaling + tl.multiple_of(tl.minimum(tile, 0), 16)
-    else:
-        return scaling
+INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
 
 
 @triton.jit
@@ -64,6 +54,22 @@ def missing(raw, scaling, column, COLUMNS: tl.constexpr, C: tl.constexpr, PADDED
 
 
 @triton.jit
+def _pinned(x):
+    """x, by an instruction of NVIDIA's that Triton does not look into and may not repeat.
+
+    A product wants its left operand once in every warp. Rather than moving what is prepared there,
+    Triton moves the rows, and prepares them once more in every warp: with all steps that took 1280
+    bytes of stack a thread where this takes none.
+    """
+    if INTERPRETED:
+        return x
+    else:
+        return tl.inline_asm_elementwise(
+            "mov.b32 $0, $1;", "=r,r", [x], dtype=tl.float32, is_pure=False, pack=1
+        )
+
+
+@triton.jit
 def prepare(raw, scaling, column, COLUMNS: tl.constexpr, C: tl.constexpr, PADDED: tl.constexpr):
     """Features column .. column + C, raw [BM, C], after their steps and standardised; NaN where the
     term leaves the loss."""
@@ -87,7 +93,7 @@ def prepare(raw, scaling, column, COLUMNS: tl.constexpr, C: tl.constexpr, PADDED
     x = standardize(v, scaling, column, C, PADDED)
     if COLUMNS[7]:
         x = tl.where(out > 0.0, float("nan"), x)
-    return x
+    return _pinned(x) if COLUMNS[8] else x
 
 
 @triton.jit

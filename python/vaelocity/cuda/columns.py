@@ -21,7 +21,7 @@ class Columns:
 
     rows      float32 [2 + k, n_features]: mean, inverse scale, and the arrays of
               vaelocity.preprocess.COLUMNS that the file needs
-    places    COLUMNS of kernels/score_columns.py
+    places    COLUMNS of kernels/score_columns.py without the last one, `pinned`
     """
 
     rows: Floats
@@ -36,6 +36,10 @@ class Columns:
     def only_standardized(self) -> bool:
         """Is there no step before standardising?"""
         return not any(self.places)
+
+    def constants(self, pinned: bool) -> tuple[int, ...]:
+        """COLUMNS of kernels/score_columns.py: all 0 where nothing is done but standardising."""
+        return (*self.places, int(pinned and not self.only_standardized))
 
     def padded(self, width: int) -> Floats:
         """The rows, each with 0 up to `width`: float32 [2 + k, width].

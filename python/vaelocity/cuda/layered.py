@@ -131,7 +131,7 @@ class LayeredNetwork:
             "scaling": self._scaling,
             "programs": programs,
             "D": self._n_features,
-            "COLUMNS": self._columns.places,
+            "COLUMNS": self._columns.constants(pinned=False),
             "BM": _LAUNCH.block_rows,
             "C": _COLUMNS,
             "PADDED": self._padded,

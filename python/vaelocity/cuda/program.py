@@ -70,6 +70,11 @@ class Program:
         return fits and self.arch == "sm_90"
 
     @property
+    def pins_columns(self) -> bool:
+        """Whether the kernel keeps the compiler from preparing rows once more in every warp."""
+        return self.config.kernel == "score" and self.arch.startswith("sm_")
+
+    @property
     def bias_type(self) -> str:
         """Triton's name of the biases' type."""
         return self.weight_type if self.bias_products else "fp32"
@@ -106,7 +111,7 @@ class Program:
             "N_ENCODER": network.n_encoder,
             "HAS_LOGVAR": int(network.has_logvar),
             "KIND": self.plan.kind_code,
-            "COLUMNS": network.columns.places,
+            "COLUMNS": network.columns.constants(pinned=self.pins_columns),
             "LOSS": network.loss.constants,
             "SPLIT": self.plan.weights.size if self.precision == "float32" else 0,
             "READ_PADDING": read_padding,
