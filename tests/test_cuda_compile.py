@@ -153,15 +153,15 @@ def test_kernels_of_the_last_pass(arch: str) -> None:
     tiles = {"BM": 16, "BLOCK": 1024}
     shape = {"D": 784, "LATENT": 32, "GAUSSIAN": 1, "KIND": 4, "column_stride": 1, "LOSS": (0, 1.0)}
     blocks = {"BM": 16, "C": _COLUMNS, "PADDED": 832, "COLUMNS": (0,) * 9}
-    steps = {"COLUMNS": (2, 3, 4, 5, 6, 7, 8, 1, 0), "LOSS": (2, 0.5)}
+    some = {"COLUMNS": (2, 3, 4, 5, 6, 7, 8, 1, 0)}
     layered = {**rows, **network, "scores": "*fp32", **marks, "programs": "i32"}
     columns = {**rows, "prepared": "*fp32", "programs": "i32"}
     for kernel, types, constants in (
         (score_accept, {**scores, **into, "programs": "i32"}, {**tiles, "PROGRAMS": 1024}),
         (score_accept_count, {**scores, "programs": "i32"}, tiles),
         (score_layered, layered, {**shape, **blocks}),
-        (score_layered, layered, {**shape, **blocks, **steps}),
-        (score_columns, columns, {**shape, **blocks, **steps}),
+        (score_layered, layered, {**shape, **blocks, **some, "LOSS": (2, 0.5)}),
+        (score_columns, columns, {"D": 784, "column_stride": 1, **blocks, **some}),
     ):
         cost = gpu.resources(gpu.compile_kernel(kernel, arch, types, constants, 4))
         assert cost.stack == 0

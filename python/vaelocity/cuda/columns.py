@@ -30,7 +30,8 @@ class Columns:
     @property
     def n_features(self) -> int:
         """Columns of a row."""
-        return self.rows.shape[1]
+        count: int = self.rows.shape[1]
+        return count
 
     @property
     def only_standardized(self) -> bool:

@@ -111,7 +111,8 @@ class LayeredNetwork:
         """What the network gets of rows: float32 [n, d]."""
         if self._columns.only_standardized:
             mean, inverse_scale = self._scaling[:, : self._n_features]
-            return (rows.float() - mean) * inverse_scale
+            standardized: Tensor = (rows.float() - mean) * inverse_scale
+            return standardized
         from vaelocity.kernels.score_columns import score_columns
 
         kernel: Any = score_columns
