@@ -18,9 +18,8 @@ import triton
 import triton.language as tl
 
 from vaelocity.kernels.math import LARGEST, signed_log1p, wrap_angle
+from vaelocity.kernels.score_dense import INTERPRETED
 from vaelocity.kernels.score_terms import load_rows, nonfinite, standardize
-
-INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
 
 
 @triton.jit
@@ -58,8 +57,8 @@ def _pinned(x):
     """x, by an instruction of NVIDIA's that Triton does not look into and may not repeat.
 
     A product wants its left operand once in every warp. Rather than moving what is prepared there,
-    Triton moves the rows, and prepares them once more in every warp: with all steps that took 1280
-    bytes of stack a thread where this takes none.
+    Triton moves the rows, and prepares them once more in every warp: with all steps 1280 bytes of
+    stack a thread, and 56 with this (Triton 3.9, sm_90, tiles of 64 rows, 4 warps).
     """
     if INTERPRETED:
         return x

@@ -14,9 +14,10 @@ import torch
 from physics_networks import COLUMNS, Content, edges, network, promised, with_convolution
 
 import vaelocity
-from vaelocity.bundle import parse_bundle
+from vaelocity.bundle import BundleError, parse_bundle
 from vaelocity.cuda.config import Config, Launch
 from vaelocity.cuda.plan import Blocks
+from vaelocity.cuda.plan import network as fused_network
 from vaelocity.frozen_score import exact_features, exact_score
 from vaelocity.histogram import ScoreHistogram
 from vaelocity.preprocess import prepared
@@ -46,8 +47,8 @@ def make(make_scorer: Make, tmp_path: Path) -> Make:
         kind = kind or content[0]["score"]["kind"]
         path = tmp_path / "model.vael"
         path.write_bytes(promised(*content, [kind]))
-        scorer = make_scorer(path, kind, "tf32", config=CONFIGS[way])
-        assert scorer.config.kernel == way
+        scorer = make_scorer(path, kind, "tf32", config=CONFIGS.get(way))
+        assert way not in CONFIGS or scorer.config.kernel == way
         return scorer, vaelocity.load(path, kind=kind), *parse_bundle(path.read_bytes())
 
     return made
@@ -161,12 +162,32 @@ def bounded(latent: str, activation: str) -> Content:
 
 
 @WAYS
-@pytest.mark.parametrize("activation", ["identity", "sigmoid", "leaky_relu"])
-@pytest.mark.parametrize("latent", ["point", "gaussian"])
+@pytest.mark.parametrize(
+    ("latent", "activation"),
+    [("point", "identity"), ("point", "sigmoid"), ("gaussian", "leaky_relu")],
+)
 def check_bound(make: Make, way: str, latent: str, activation: str) -> None:
     kind = "elbo" if latent == "gaussian" else "reconstruction"
     found = make(bounded(latent, activation), way, kind)
     right_scores(found, edges(19), features=kind == "reconstruction")
+
+
+def check_a_bound_without_a_layer_of_its_own_is_left_to_torch(make: Make) -> None:
+    """At the beginning, or behind another one: no kernel holds it."""
+    for at in (0, 1):
+        metadata, tensors = bounded("point", "identity")
+        steps = metadata["encoder"][:2] if at else [metadata["encoder"][0]]
+        tensors["all.w"], tensors["all.b"] = np.ones((2, 11 if at else 19), np.float32)
+        extra = {"op": "bound", "weight": "all.w", "bias": "all.b"}
+        rest = metadata["encoder"][len(steps) :]
+        metadata["encoder"] = [*steps, extra, *rest] if at else [extra, *steps, *rest]
+        with pytest.raises(
+            BundleError, match=rf"one bound behind it at most, and encoder.{2 * at}"
+        ):
+            fused_network(metadata, tensors)
+        found = make((metadata, tensors), "layers of torch")
+        assert found[0].config.kernel == "score_layered"
+        right_scores(found, edges(19))
 
 
 @WAYS
