@@ -36,6 +36,27 @@ P6 = tl.constexpr(float.fromhex("0x1.ddacf6p-4"))
 P7 = tl.constexpr(float.fromhex("-0x1.d9f82p-4"))
 P8 = tl.constexpr(float.fromhex("0x1.24d1fep-4"))
 
+# (ln(1 + f) - f + f^2 / 2) / f^3 on [-1/4, 1/2], lowest order first.
+L0 = tl.constexpr(float.fromhex("0x1.555588p-2"))
+L1 = tl.constexpr(float.fromhex("-0x1.fffeb8p-3"))
+L2 = tl.constexpr(float.fromhex("0x1.996df8p-3"))
+L3 = tl.constexpr(float.fromhex("-0x1.552f84p-3"))
+L4 = tl.constexpr(float.fromhex("0x1.28d1f0p-3"))
+L5 = tl.constexpr(float.fromhex("-0x1.0b99a2p-3"))
+L6 = tl.constexpr(float.fromhex("0x1.a100f6p-4"))
+L7 = tl.constexpr(float.fromhex("-0x1.5f53fep-5"))
+
+PI = tl.constexpr(float.fromhex("0x1.921fb6p+1"))
+TWO_PI = tl.constexpr(float.fromhex("0x1.921fb6p+2"))
+TURNS = tl.constexpr(float.fromhex("0x1.45f306p-3"))
+# 2 pi in three parts, the first two of few enough bits that an integer times them is exact.
+TWO_PI_HI = tl.constexpr(float.fromhex("0x1.92p+2"))
+TWO_PI_MID = tl.constexpr(float.fromhex("0x1.fb5p-10"))
+TWO_PI_LO = tl.constexpr(float.fromhex("0x1.110b46p-24"))
+FARTHEST_ANGLE = tl.constexpr(float.fromhex("0x1p20"))
+
+LARGEST = tl.constexpr(3.4028234663852886e38)
+
 
 @triton.jit
 def bits(x):
@@ -124,6 +145,57 @@ def log1p_exp(x):
     # 1 + t, or half of it, less 1: without the rounding of 1 + t.
     half = t > SQRT_2_M1
     return log_series(tl.where(half, 1.0, 0.0), tl.where(half, tl.fma(t, 0.5, -0.5), t))
+
+
+@triton.jit
+def softplus(x):
+    """ln(1 + e^x), by e^-|x|, which cannot overflow."""
+    positive = tl.maximum(x, 0.0, propagate_nan=tl.PropagateNan.ALL)
+    return positive + log1p_exp(-tl.abs(x))
+
+
+@triton.jit
+def log_reduced(n, f):
+    """n ln 2 + ln(1 + f) for f in [-1/4, 1/2] and n = 0 where the result is small."""
+    p = tl.fma(f, L7, L6)
+    p = tl.fma(p, f, L5)
+    p = tl.fma(p, f, L4)
+    p = tl.fma(p, f, L3)
+    p = tl.fma(p, f, L2)
+    p = tl.fma(p, f, L1)
+    p = tl.fma(p, f, L0)
+    f2 = f * f
+    r = tl.fma(n, LN2_LO, tl.fma(f2 * f, p, -0.5 * f2))
+    return tl.fma(n, LN2_HI, r + f)
+
+
+@triton.jit
+def signed_log1p(x):
+    """sign(x) ln(1 + |x|): odd, x for subnormal x, finite for finite x."""
+    t = tl.abs(x)
+    # 1 + t = 2^n (1 + f) with 1 + f in [3/4, 3/2]: f = t 2^-n + (2^-n - 1), rounded once.
+    e = (bits(t + 1.0) - 0x3F400000) & 0x7F800000
+    # 2^-n times 4: 2^-128 alone would be subnormal.
+    four = from_bits(0x40800000 - e)
+    f = from_bits(bits(t) - e) + tl.fma(four, 0.25, -1.0)
+    y = log_reduced((e >> 23).to(tl.float32), f)
+    y = tl.where(t <= LARGEST, y, t)
+    return tl.where(x < 0.0, -y, y)
+
+
+@triton.jit
+def wrap_angle(x):
+    """The angle x brought into [-pi, pi), pi being float32's; x itself where it is there already.
+    Beyond 2^20, where a float32 says little about an angle, that of +-2^20."""
+    t = tl.clamp(x, -FARTHEST_ANGLE, FARTHEST_ANGLE, propagate_nan=tl.PropagateNan.ALL)
+    n = tl.fma(t, TURNS, SHIFTER) - SHIFTER
+    r = tl.fma(n, -TWO_PI_HI, t)
+    r = tl.fma(n, -TWO_PI_MID, r)
+    r = tl.fma(n, -TWO_PI_LO, r)
+    # n may be off by one where the angle is near the seam. Both differences are exact, and inside.
+    r = tl.where(r < PI, r, r - TWO_PI)
+    r = tl.where(r >= -PI, r, r + TWO_PI)
+    return tl.where((x >= -PI) & (x < PI), x, r)
 
 
 @triton.jit

@@ -12,16 +12,16 @@ must be those of the next one's inputs. Networks too wide for this are kernels/s
 import triton
 import triton.language as tl
 
-from vaelocity.kernels.activation import SIGMOID, activate
-from vaelocity.kernels.score_dense import bias_blocks, multiply, ones, pieces
+from vaelocity.kernels.score_columns import missing, network_input, prepare, rejected
+from vaelocity.kernels.score_dense import bias_blocks, finish, multiply, ones, pieces
+from vaelocity.kernels.score_loss import loss_terms
 from vaelocity.kernels.score_terms import (
     ELBO,
+    LATENT_RECONSTRUCTION,
     RECONSTRUCTION,
     combine,
     latent_sum,
     load_rows,
-    nonfinite,
-    standardize,
     tiles_of,
     write,
     write_features,
@@ -44,17 +44,14 @@ def _weights(weights, SPLIT: tl.constexpr, LAYERS: tl.constexpr, L: tl.constexpr
 
 @triton.jit
 def _dense_block(
-    h, resident, weights, biases, n: tl.constexpr, LAYERS: tl.constexpr, L: tl.constexpr,
+    h, resident, weights, biases, scaling, n: tl.constexpr, LAYERS: tl.constexpr, L: tl.constexpr,
     SPLIT: tl.constexpr, BIAS_PRODUCTS: tl.constexpr, BM: tl.constexpr,
 ):  # fmt: skip
     """Block n of layer L's output, float32 [BM, N_BLOCK]. h: the blocks of its input; biases: the
     layer's bias_blocks, or without BIAS_PRODUCTS where all biases lie."""
     K_BLOCKS: tl.constexpr = LAYERS[L][1]
     N_BLOCK: tl.constexpr = LAYERS[L][2]
-    N: tl.constexpr = LAYERS[L][4]
     BIAS: tl.constexpr = LAYERS[L][6]
-    KIND: tl.constexpr = LAYERS[L][7]
-    SLOPE: tl.constexpr = LAYERS[L][8]
     RESIDENT: tl.constexpr = LAYERS[L][9]
     columns = n * N_BLOCK + tl.arange(0, N_BLOCK)
     if BIAS_PRODUCTS:
@@ -66,16 +63,12 @@ def _dense_block(
             sum = multiply(h[k], resident, n * K_BLOCKS + k, sum, SPLIT)
         else:
             sum = multiply(h[k], pieces(weights, n, k, SPLIT, LAYERS, L), 0, sum, SPLIT)
-    out = activate(sum, KIND, SLOPE)
-    # The only activation that makes something of a padding of 0.
-    if KIND == SIGMOID and N % N_BLOCK != 0:
-        out = tl.where((columns < N)[None, :], out, 0.0)
-    return out
+    return finish(sum, n, scaling, LAYERS, L)
 
 
 @triton.jit
 def _dense(
-    h, resident, weights, biases, LAYERS: tl.constexpr, L: tl.constexpr,
+    h, resident, weights, biases, scaling, LAYERS: tl.constexpr, L: tl.constexpr,
     SPLIT: tl.constexpr, BIAS_PRODUCTS: tl.constexpr, BM: tl.constexpr,
 ):  # fmt: skip
     """All blocks of layer L's output."""
@@ -83,7 +76,9 @@ def _dense(
     out = ()
     for n in tl.static_range(N_BLOCKS):
         out = out + (
-            _dense_block(h, resident, weights, biases, n, LAYERS, L, SPLIT, BIAS_PRODUCTS, BM),
+            _dense_block(
+                h, resident, weights, biases, scaling, n, LAYERS, L, SPLIT, BIAS_PRODUCTS, BM
+            ),
         )
     return out
 
@@ -94,7 +89,8 @@ def score(
     x,  # [n, D] float32, bfloat16 or float16 with any strides
     row_stride, column_stride,  # in elements
     n,  # rows; with those of the last tile less than 2^31
-    weights, biases, scaling,  # operand type, bias_blocks' or float32, float32
+    weights, biases,  # operand type, bias_blocks' or float32
+    scaling,  # float32: mean, inverse scale, the rows of COLUMNS, bounds
     beta, threshold,
     scores, flags, decisions,  # [n] float32, uint8, uint8, each or None
     features,  # [n, D] float32, or None
@@ -102,10 +98,12 @@ def score(
     accepted,  # [programs] int32: rows that this program accepted, or None
     programs,
     D: tl.constexpr, LAYERS: tl.constexpr, N_ENCODER: tl.constexpr, HAS_LOGVAR: tl.constexpr,
-    KIND: tl.constexpr, SPLIT: tl.constexpr, BIAS_PRODUCTS: tl.constexpr,
-    READ_PADDING: tl.constexpr, BM: tl.constexpr, STAGES: tl.constexpr,
+    KIND: tl.constexpr, COLUMNS: tl.constexpr, LOSS: tl.constexpr, SPLIT: tl.constexpr,
+    BIAS_PRODUCTS: tl.constexpr, READ_PADDING: tl.constexpr, BM: tl.constexpr,
+    STAGES: tl.constexpr,
 ):  # fmt: skip
-    """SPLIT: 0, or in float32 precision the distance between the weights' pieces (split_dot)."""
+    """SPLIT: 0, or in float32 precision the distance between the weights' pieces (split_dot).
+    COLUMNS: kernels/score_columns.py; LOSS: kernels/score_loss.py."""
     N_LAYERS: tl.constexpr = len(LAYERS)
     MU: tl.constexpr = N_ENCODER - 1
     FIRST_DECODER: tl.constexpr = N_ENCODER + HAS_LOGVAR
@@ -114,6 +112,11 @@ def score(
     C: tl.constexpr = LAYERS[0][0]
     X_BLOCKS: tl.constexpr = LAYERS[0][1]
     PADDED: tl.constexpr = C * X_BLOCKS
+    LEAVES_OUT: tl.constexpr = COLUMNS[7]
+    OF_LATENT: tl.constexpr = KIND == LATENT_RECONSTRUCTION
+    Y_BLOCKS: tl.constexpr = LATENT_BLOCKS if OF_LATENT else X_BLOCKS
+    Y: tl.constexpr = LAYERS[MU][2] if OF_LATENT else C
+    Y_WIDTH: tl.constexpr = LAYERS[MU][4] if OF_LATENT else D
 
     w = ()
     b = ()
@@ -126,19 +129,25 @@ def score(
     for tile in tl.range(first, end, step, num_stages=STAGES):
         rows = tile * BM + tl.arange(0, BM)
         bad = tl.zeros((BM,), tl.float32)
+        missed = None
+        if COLUMNS[0]:
+            missed = tl.zeros((BM,), tl.float32)
         x_blocks = ()
+        h = ()
         for c in tl.static_range(X_BLOCKS):
             raw = load_rows(x, rows, n, row_stride, column_stride, c * C, D, C, READ_PADDING)
-            bad += nonfinite(raw)
-            block = standardize(raw, scaling, c * C, C, PADDED)
+            bad += rejected(raw, scaling, c * C, COLUMNS, C, PADDED)
+            if COLUMNS[0]:
+                missed += missing(raw, scaling, c * C, COLUMNS, C, PADDED)
+            block = prepare(raw, scaling, c * C, COLUMNS, C, PADDED)
+            h = h + (network_input(block, COLUMNS),)
             x_blocks = x_blocks + (block,)
 
-        h = x_blocks
         for i in tl.static_range(MU):
-            h = _dense(h, w[i], weights, b[i], LAYERS, i, SPLIT, BIAS_PRODUCTS, BM)
-        mu = _dense(h, w[MU], weights, b[MU], LAYERS, MU, SPLIT, BIAS_PRODUCTS, BM)
+            h = _dense(h, w[i], weights, b[i], scaling, LAYERS, i, SPLIT, BIAS_PRODUCTS, BM)
+        mu = _dense(h, w[MU], weights, b[MU], scaling, LAYERS, MU, SPLIT, BIAS_PRODUCTS, BM)
         latent = tl.zeros((BM,), tl.float32)
-        if KIND != RECONSTRUCTION:
+        if KIND != RECONSTRUCTION and not OF_LATENT:
             for k in tl.static_range(LATENT_BLOCKS):
                 logvar = mu[k]
                 if HAS_LOGVAR:
@@ -147,6 +156,7 @@ def score(
                         w[MU + 1],
                         weights,
                         b[MU + 1],
+                        scaling,
                         k,
                         LAYERS,
                         MU + 1,
@@ -157,21 +167,26 @@ def score(
                 latent += latent_sum(mu[k], logvar, KIND)
 
         reconstruction = tl.zeros((BM,), tl.float32)
-        if KIND == RECONSTRUCTION or KIND == ELBO:
+        if KIND == RECONSTRUCTION or KIND == ELBO or OF_LATENT:
+            target = mu if OF_LATENT else x_blocks
             h = mu
             for i in tl.static_range(FIRST_DECODER, LAST):
-                h = _dense(h, w[i], weights, b[i], LAYERS, i, SPLIT, BIAS_PRODUCTS, BM)
-            for c in tl.static_range(X_BLOCKS):
+                h = _dense(h, w[i], weights, b[i], scaling, LAYERS, i, SPLIT, BIAS_PRODUCTS, BM)
+            for c in tl.static_range(Y_BLOCKS):
                 y = _dense_block(
-                    h, w[LAST], weights, b[LAST], c, LAYERS, LAST, SPLIT, BIAS_PRODUCTS, BM
+                    h, w[LAST], weights, b[LAST], scaling, c, LAYERS, LAST, SPLIT, BIAS_PRODUCTS, BM
                 )
-                difference = y - x_blocks[c]
-                reconstruction += tl.sum(difference * difference, 1)
-                if features is not None:
-                    write_features(features, rows, n, c * C, difference, bad, D, C)
+                terms = loss_terms(
+                    target[c], y, c * Y, LOSS, LEAVES_OUT and not OF_LATENT, Y_WIDTH, Y
+                )
+                reconstruction += tl.sum(terms, 1)
+                if features is not None and not OF_LATENT:
+                    write_features(features, rows, n, c * Y, terms, bad, D, Y, LOSS)
 
-        value = combine(reconstruction, latent, beta, KIND)
-        accept = write(scores, flags, decisions, counts, threshold, rows, n, value, bad)
+        value = combine(reconstruction, latent, beta, KIND, LOSS)
+        accept = write(
+            scores, flags, decisions, counts, threshold, rows, n, value, bad, missed, KIND
+        )
         if accepted is not None:
             n_accepted += tl.sum(accept.to(tl.int32))
     if accepted is not None:

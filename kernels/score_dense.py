@@ -2,10 +2,14 @@
 
 LAYERS is a tuple of tuples of numbers, one a layer, unrolled at compile time:
 
-    (K_BLOCK, K_BLOCKS, N_BLOCK, N_BLOCKS, N, weight_at, bias_at, activation, slope, resident)
+    (K_BLOCK, K_BLOCKS, N_BLOCK, N_BLOCKS, N, weight_at, bias_at, activation, slope, resident,
+     bound_at, bound_activation, bound_slope)
 
 in the order encoder, mu, logvar (HAS_LOGVAR), decoder. Weights lie block by block: [N_BLOCKS]
 [K_BLOCKS][N_BLOCK][K_BLOCK], padded with 0. vaelocity.cuda.plan makes both.
+
+bound_at: 0, or where a step `bound` behind the layer has its bounds and, behind them, its centers
+in `scaling`, [N_BLOCKS][N_BLOCK] each (csrc/src/score/kernels/bound.h).
 
 SPLIT: 0; or, in float32 precision, how far apart the three pieces of a weight lie (split_dot).
 """
@@ -13,6 +17,7 @@ SPLIT: 0; or, in float32 precision, how far apart the three pieces of a weight l
 import triton
 import triton.language as tl
 
+from vaelocity.kernels.activation import SIGMOID, activate, tanh
 from vaelocity.kernels.math import toward_tf32
 
 # Triton's interpreter multiplies in float32, where half a digit more would be an error.
@@ -97,3 +102,28 @@ def multiply(a, w, AT: tl.constexpr, sum, SPLIT: tl.constexpr):
         # 10 times as much: tests/test_tf32.py.
         a = toward_tf32(a)
     return tl.dot(a.to(w[AT].dtype), w[AT], sum, input_precision="tf32")
+
+
+@triton.jit
+def finish(sum, n, scaling, LAYERS: tl.constexpr, L: tl.constexpr):
+    """What layer L makes of its sums [BM, N_BLOCK]: block n of its output, 0 in the padding."""
+    N_BLOCK: tl.constexpr = LAYERS[L][2]
+    N_BLOCKS: tl.constexpr = LAYERS[L][3]
+    N: tl.constexpr = LAYERS[L][4]
+    KIND: tl.constexpr = LAYERS[L][7]
+    SLOPE: tl.constexpr = LAYERS[L][8]
+    BOUND: tl.constexpr = LAYERS[L][10]
+    BOUND_KIND: tl.constexpr = LAYERS[L][11]
+    BOUND_SLOPE: tl.constexpr = LAYERS[L][12]
+    columns = n * N_BLOCK + tl.arange(0, N_BLOCK)
+    out = activate(sum, KIND, SLOPE)
+    if BOUND:
+        at = scaling + BOUND + columns
+        bound = tl.load(at)[None, :]
+        center = tl.load(at + N_BLOCKS * N_BLOCK)[None, :]
+        out = tl.where(bound > 0.0, bound * tanh(out) + center, out)
+        out = activate(out, BOUND_KIND, BOUND_SLOPE)
+    # The only activation that makes something of a padding of 0.
+    if (KIND == SIGMOID or BOUND_KIND == SIGMOID) and N % N_BLOCK != 0:
+        out = tl.where((columns < N)[None, :], out, 0.0)
+    return out

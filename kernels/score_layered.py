@@ -7,14 +7,15 @@ encoder and the decoder made of them. Persistent like kernels/score.py.
 import triton
 import triton.language as tl
 
+from vaelocity.kernels.score_columns import missing, prepare, rejected
+from vaelocity.kernels.score_loss import loss_terms
 from vaelocity.kernels.score_terms import (
     ELBO,
+    LATENT_RECONSTRUCTION,
     RECONSTRUCTION,
     combine,
     latent_sum,
     load_rows,
-    nonfinite,
-    standardize,
     write,
     write_features,
 )
@@ -48,25 +49,32 @@ def score_layered(
     x,  # [n, D] float32, bfloat16 or float16 with any strides
     row_stride, column_stride,  # in elements
     n,  # rows; with those of the last tile less than 2^31
-    scaling,  # [2, PADDED] float32: mean and inverse scale, 0 behind D
+    scaling,  # [.., PADDED] float32: mean, inverse scale, the rows of COLUMNS; 0 behind D
     encoded,  # [n, LATENT] float32, or with GAUSSIAN [n, 2 LATENT]: mu, logvar
-    decoded,  # [n, D] float32, or None
+    decoded,  # [n, D] float32, for the loss of the latent [n, LATENT], or None
     beta, threshold,
     scores, flags, decisions,  # [n] float32, uint8, uint8, each or None
     features,  # [n, D] float32, or None
     counts,  # [BINS + 1] int32 of kernels/histogram_bins.py, added to, or None
     programs,
     D: tl.constexpr, LATENT: tl.constexpr, GAUSSIAN: tl.constexpr, KIND: tl.constexpr,
-    BM: tl.constexpr, C: tl.constexpr, PADDED: tl.constexpr,
+    COLUMNS: tl.constexpr, LOSS: tl.constexpr, BM: tl.constexpr, C: tl.constexpr,
+    PADDED: tl.constexpr,
 ):  # fmt: skip
     for tile in tl.range(tl.program_id(0), tl.cdiv(n, BM), programs):
         rows = tile * BM + tl.arange(0, BM)
         bad = tl.zeros((BM,), tl.float32)
+        missed = None
+        if COLUMNS[0]:
+            missed = tl.zeros((BM,), tl.float32)
         for c in tl.range(0, PADDED, C):
-            bad += nonfinite(load_rows(x, rows, n, row_stride, column_stride, c, D, C, False))
+            raw = load_rows(x, rows, n, row_stride, column_stride, c, D, C, False)
+            bad += rejected(raw, scaling, c, COLUMNS, C, PADDED)
+            if COLUMNS[0]:
+                missed += missing(raw, scaling, c, COLUMNS, C, PADDED)
 
         latent = tl.zeros((BM,), tl.float32)
-        if KIND != RECONSTRUCTION:
+        if KIND != RECONSTRUCTION and KIND != LATENT_RECONSTRUCTION:
             latent = _latent(encoded, rows, n, LATENT, GAUSSIAN, KIND, BM)
 
         reconstruction = tl.zeros((BM,), tl.float32)
@@ -74,10 +82,17 @@ def score_layered(
             for c in tl.range(0, PADDED, C):
                 raw = load_rows(x, rows, n, row_stride, column_stride, c, D, C, False)
                 y = load_rows(decoded, rows, n, D, 1, c, D, C, False)
-                difference = y - standardize(raw, scaling, c, C, PADDED)
-                reconstruction += tl.sum(difference * difference, 1)
+                target = prepare(raw, scaling, c, COLUMNS, C, PADDED)
+                terms = loss_terms(target, y, c, LOSS, COLUMNS[7], D, C)
+                reconstruction += tl.sum(terms, 1)
                 if features is not None:
-                    write_features(features, rows, n, c, difference, bad, D, C)
+                    write_features(features, rows, n, c, terms, bad, D, C, LOSS)
+        elif KIND == LATENT_RECONSTRUCTION:
+            for c in tl.range(0, LATENT, C):
+                target = load_rows(encoded, rows, n, LATENT, 1, c, LATENT, C, False)
+                y = load_rows(decoded, rows, n, LATENT, 1, c, LATENT, C, False)
+                terms = loss_terms(target, y, c, LOSS, False, LATENT, C)
+                reconstruction += tl.sum(terms, 1)
 
-        value = combine(reconstruction, latent, beta, KIND)
-        write(scores, flags, decisions, counts, threshold, rows, n, value, bad)
+        value = combine(reconstruction, latent, beta, KIND, LOSS)
+        write(scores, flags, decisions, counts, threshold, rows, n, value, bad, missed, KIND)

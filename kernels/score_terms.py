@@ -5,15 +5,17 @@ import triton.language as tl
 
 from vaelocity.kernels.activation import exp, expm1
 from vaelocity.kernels.histogram_bins import count
+from vaelocity.kernels.math import LARGEST
+from vaelocity.kernels.score_loss import loss_scale
 
-# Codes: the order of vaelocity.structure.GAUSSIAN_KINDS.
+# Codes: the order of vaelocity.structure.SCORES.
 RECONSTRUCTION = tl.constexpr(0)
 KL = tl.constexpr(1)
 MU2 = tl.constexpr(2)
 RZ = tl.constexpr(3)
 ELBO = tl.constexpr(4)
-
-_LARGEST = tl.constexpr(3.4028234663852886e38)
+LATENT_RECONSTRUCTION = tl.constexpr(5)
+OUTPUT = tl.constexpr(6)
 
 
 @triton.jit
@@ -62,19 +64,21 @@ def latent_sum(mu, logvar, KIND: tl.constexpr):
         return tl.sum(mu * mu, 1)
     elif KIND == RZ:
         return tl.sum(mu * mu * exp(0.0 - logvar), 1)
+    elif KIND == OUTPUT:  # one value, and padding
+        return tl.sum(mu, 1)
     else:  # expm1, so that nothing cancels at logvar ~ 0
         return tl.sum(mu * mu + (expm1(logvar) - logvar), 1)
 
 
 @triton.jit
-def combine(reconstruction, latent, beta, KIND: tl.constexpr):
+def combine(reconstruction, latent, beta, KIND: tl.constexpr, LOSS: tl.constexpr):
     """The score that the sums make, before saturation."""
-    if KIND == RECONSTRUCTION:
-        return 0.5 * reconstruction
+    if KIND == RECONSTRUCTION or KIND == LATENT_RECONSTRUCTION:
+        return loss_scale(LOSS) * reconstruction
     elif KIND == KL:
         return 0.5 * latent
     elif KIND == ELBO:
-        return 0.5 * reconstruction + beta * (0.5 * latent)
+        return loss_scale(LOSS) * reconstruction + beta * (0.5 * latent)
     else:
         return latent
 
@@ -83,7 +87,7 @@ def combine(reconstruction, latent, beta, KIND: tl.constexpr):
 def saturate(value, bad):
     """value, or float32's largest number where it overflowed, or NaN where bad is NaN."""
     # A NaN of finite features is an overflow too: inf - inf.
-    return tl.where(value <= _LARGEST, value, _LARGEST) + bad
+    return tl.where(value <= LARGEST, value, LARGEST) + bad
 
 
 @triton.jit
@@ -100,17 +104,27 @@ def tiles_of(accepted, n, programs, BM: tl.constexpr):
 
 
 @triton.jit
-def write(scores, flags, decisions, counts, threshold, rows, n, value, bad):
+def write(
+    scores, flags, decisions, counts, threshold, rows, n, value, bad, missed, KIND: tl.constexpr
+):  # fmt: skip
     """Scores [n] float32, flags and decisions [n] uint8, and the histogram's counts, where their
-    pointers are not None. Returns what was accepted, int1 [BM]."""
+    pointers are not None. missed: positive for rows with a missing value, or None. Returns what was
+    accepted, int1 [BM]."""
     used = rows < n
+    within = value <= LARGEST
     score = saturate(value, bad)
+    if KIND == OUTPUT:  # the one that may be negative
+        within = within & (value >= -LARGEST)
+        score = tl.where(score < -LARGEST, -LARGEST, score)
     # Not score <= threshold: a row that cannot be scored is kept.
     accept = used & ~(score <= threshold)
     if scores is not None:
         tl.store(scores + rows, score, mask=used)
     if flags is not None:
-        flag = tl.where(bad == 0.0, tl.where(value <= _LARGEST, 0, 2), 1)
+        flag = tl.where(within, 0, 2)
+        if missed is not None:
+            flag += tl.where(missed > 0.0, 4, 0)
+        flag = tl.where(bad == 0.0, flag, 1)
         tl.store(flags + rows, flag.to(tl.uint8), mask=used)
     if decisions is not None:
         tl.store(decisions + rows, accept.to(tl.uint8), mask=used)
@@ -120,9 +134,12 @@ def write(scores, flags, decisions, counts, threshold, rows, n, value, bad):
 
 
 @triton.jit
-def write_features(features, rows, n, column, difference, bad, D: tl.constexpr, C: tl.constexpr):
-    """1/2 difference^2 of C features, float32 [n, D]."""
+def write_features(
+    features, rows, n, column, terms, bad, D: tl.constexpr, C: tl.constexpr, LOSS: tl.constexpr
+):  # fmt: skip
+    """The loss of C features, float32 [n, D], from the terms [BM, C] that kernels/score_loss.py
+    makes."""
     columns = column + tl.arange(0, C)
     used = (rows < n)[:, None] & (columns < D)[None, :]
     at = features + rows.to(tl.int64)[:, None] * D + columns[None, :]
-    tl.store(at, saturate(0.5 * (difference * difference), bad[:, None]), mask=used)
+    tl.store(at, saturate(loss_scale(LOSS) * terms, bad[:, None]), mask=used)

@@ -70,6 +70,16 @@ def network(
     return metadata, tensors
 
 
+def with_convolution(metadata: dict[str, Any], tensors: dict[str, np.ndarray]) -> Content:
+    """The network with a convolution as its first step."""
+    d = len(metadata["features"])
+    kernel = np.array([[[[0.3, 1.0, -0.2]]]], np.float32)
+    step = {"op": "conv", "weight": "conv.w", "bias": "conv.b", "input": [1, 1, d]}
+    step |= {"stride": [1, 1], "padding": [0, 1]}
+    more = {"conv.w": kernel, "conv.b": np.array([0.1], np.float32)}
+    return {**metadata, "encoder": [step, *metadata["encoder"]]}, {**tensors, **more}
+
+
 def promised(metadata: dict[str, Any], tensors: dict[str, np.ndarray], kinds: list[str]) -> bytes:
     """The file, with `edges` as its conformance rows."""
     rows = edges(len(metadata["features"]))

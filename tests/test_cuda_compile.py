@@ -76,6 +76,52 @@ def test_hopper(name: str) -> None:
     assert "call.uni" not in ptx
 
 
+COLUMNS: list[dict[str, Any]] = [
+    {"op": "missing", "flag": [1, 4], "impute": [0, 5], "values": [2.5, 0.0]},
+    {"op": "mask_zeros", "columns": [3, 4, 5]},
+    {"op": "clip", "columns": [2, 18], "low": [-2.5, None], "high": [2.5, 4]},
+    {"op": "wrap", "columns": [6, 7]},
+    {"op": "log1p", "columns": [0, 3, 8]},
+]
+
+
+def prepared_net(widths: list[int], loss: str = "huber", kind: str | None = None) -> Any:
+    """With every step of preprocessing, the loss, and a bound behind the output."""
+    metadata, tensors = random_network(widths, kind is not None, "relu", 0)
+    metadata["preprocess"] = [*COLUMNS, *metadata["preprocess"]]
+    metadata["score"]["loss"] = loss
+    tensors |= {"bound": tensors["preprocess.0.scale"], "center": tensors["preprocess.0.mean"]}
+    metadata["decoder"].append({"op": "bound", "weight": "bound", "bias": "center"})
+    return network(metadata, tensors, kind)
+
+
+@pytest.mark.parametrize(
+    ("net", "precision", "few"),
+    [
+        (prepared_net(JETS), "bf16", True),
+        (prepared_net(JETS), "bf16", False),
+        (prepared_net(JETS), "tf32", False),
+        (prepared_net(JETS), "float32", False),
+        (prepared_net(VAE, "bce_with_logits", "elbo"), "bf16", False),
+        (prepared_net(ALICE), "bf16", False),
+    ],
+    ids=["jets-bf16-few", "jets-bf16", "jets-tf32", "jets-float32", "vae-bf16", "alice-bf16"],
+)
+def test_columns_losses_and_bounds(net: Any, precision: str, few: bool) -> None:
+    kernel, cost, launch = compiled("sm_90", net, precision, few=few)
+    assert cost.stack == 0
+    assert cost.registers * 32 * launch.warps * launch.per_sm <= REGISTERS
+    assert (cost.shared + 1024) * launch.per_sm <= SHARED["sm_90"]
+    assert "call.uni" not in kernel.asm["ptx"]
+    # An absent object's 0 and a subnormal number are not the same.
+    assert ".ftz" not in kernel.asm["ptx"]
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_100", "gfx942"])
+def test_columns_on_other_architectures(arch: str) -> None:
+    assert compiled(arch, prepared_net(JETS), "bf16")[1].stack == 0
+
+
 @pytest.mark.parametrize("name", ["jets-bf16", "jets-tf32", "vae-relu-mu2-float32", "alice-bf16"])
 def test_counting_costs_no_programs(name: str) -> None:
     """The histogram and the accepted events in the same kernel: nothing spills, and as many
@@ -96,6 +142,7 @@ def test_kernels_of_the_last_pass(arch: str) -> None:
     """Of the accepted events, and of networks with convolutions."""
     from vaelocity.cuda.layered import _COLUMNS
     from vaelocity.kernels.score_accept import score_accept, score_accept_count
+    from vaelocity.kernels.score_columns import score_columns
     from vaelocity.kernels.score_layered import score_layered
 
     scores = {"scores": "*fp32", "n": "i32", "threshold": "fp32", "accepted": "*i32"}
@@ -104,16 +151,17 @@ def test_kernels_of_the_last_pass(arch: str) -> None:
     network = {"encoded": "*fp32", "decoded": "*fp32", "threshold": "fp32"}
     marks = {"flags": "*u8", "decisions": "*u8", "counts": "*i32", "features": "*fp32"}
     tiles = {"BM": 16, "BLOCK": 1024}
-    shape = {"D": 784, "LATENT": 32, "GAUSSIAN": 1, "KIND": 4, "column_stride": 1}
-    blocks = {"BM": 16, "C": _COLUMNS, "PADDED": 832}
+    shape = {"D": 784, "LATENT": 32, "GAUSSIAN": 1, "KIND": 4, "column_stride": 1, "LOSS": (0, 1.0)}
+    blocks = {"BM": 16, "C": _COLUMNS, "PADDED": 832, "COLUMNS": (0,) * 9}
+    some = {"COLUMNS": (2, 3, 4, 5, 6, 7, 8, 1, 0)}
+    layered = {**rows, **network, "scores": "*fp32", **marks, "programs": "i32"}
+    columns = {**rows, "prepared": "*fp32", "programs": "i32"}
     for kernel, types, constants in (
         (score_accept, {**scores, **into, "programs": "i32"}, {**tiles, "PROGRAMS": 1024}),
         (score_accept_count, {**scores, "programs": "i32"}, tiles),
-        (
-            score_layered,
-            {**rows, **network, "scores": "*fp32", **marks, "programs": "i32"},
-            {**shape, **blocks},
-        ),
+        (score_layered, layered, {**shape, **blocks}),
+        (score_layered, layered, {**shape, **blocks, **some, "LOSS": (2, 0.5)}),
+        (score_columns, columns, {"D": 784, "column_stride": 1, **blocks, **some}),
     ):
         cost = gpu.resources(gpu.compile_kernel(kernel, arch, types, constants, 4))
         assert cost.stack == 0

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from physics_networks import network as network_of
+from physics_networks import promised
 
 from vaelocity.bundle import read_bundle
 
@@ -110,6 +112,22 @@ def test_everything_up_to_the_launch(
         each = max(made.scratch_elements(launch) for launch in (config.few, config.many))
         assert lines.count(f"scratch {132 * most * each * 4}") == 3
     _check_errors(main, tmp_path)
+
+
+def test_columns_loss_and_bounds_travel_in_the_parameters(tmp_path: Path) -> None:
+    """They are rows of `scaling` and constants of the kernel: the launch is as for other models."""
+    path = tmp_path / "model.vael"
+    content = network_of(("missing", "log1p"), "huber", bounded=True)
+    path.write_bytes(promised(*content, ["reconstruction"]))
+    main = build(path, tmp_path, "bf16", "float32")
+    made = program(network(*read_bundle(path)), "sm_90", "bf16")
+    assert made.plan.scaling.size == 32 * (2 + 3) + 2 * 32
+    code, output = run(main)
+    assert code == 0, output
+    lines = output.splitlines()
+    assert lines.count(f"scaling {hashed(made.plan.scaling)}") == 3
+    assert lines.count("pointers 11 22 33 44") == 3
+    assert lines[-1] == "left: 0 modules, 0 allocations"
 
 
 def _check_errors(main: Path, folder: Path) -> None:

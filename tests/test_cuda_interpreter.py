@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("triton")
 
 
-@pytest.mark.parametrize("name", ["accept", "activation", "layered", "score", "stream"])
+@pytest.mark.parametrize("name", ["accept", "activation", "columns", "layered", "score", "stream"])
 def test_interpreted(name: str, tmp_path: Path) -> None:
     # The interpreter multiplies inf by 0 in NumPy, which warns; on a GPU nothing does.
     command = [

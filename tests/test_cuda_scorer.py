@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import score_reference as reference
+from physics_networks import COLUMNS, edges, network, promised, with_convolution
 
 import vaelocity
 from vaelocity.histogram import ScoreHistogram
@@ -295,6 +296,56 @@ def score_in_bfloat16(path: Path, rows: np.ndarray) -> np.ndarray:
         difference = decoder(mu).double().numpy() - x
     found: np.ndarray = 0.5 * (difference**2).sum(1)
     return found
+
+
+@on_gpu
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_columns_losses_bounds_and_kinds(physics_bundles: list[Path], precision: str) -> None:
+    """Every step, loss and latent space: flags as the CPU has them, scores near its, and in one
+    pass what several passes give."""
+    rows = np.concatenate([edges(19)] * 200)
+    for path in physics_bundles:
+        cpu = vaelocity.load(path)
+        scorer = vaelocity.load(path, backend="cuda", precision=precision, verify=False)
+        assert scorer.config.kernel == "score"
+        for n in (41, len(rows)):
+            given = torch.from_numpy(rows[:n]).cuda()
+            scores = torch.empty(n, device="cuda")
+            flags = torch.empty(n, device="cuda", dtype=torch.uint8)
+            counts = scorer.new_counts()
+            scorer.score_into(given, scores=scores, flags=flags, counts=counts)
+            found, expected = scores.cpu().numpy(), cpu.score(rows[:n])
+            assert np.array_equal(flags.cpu().numpy(), cpu.flags(rows[:n])), path.stem
+            assert np.array_equal(np.isnan(found), np.isnan(expected))
+            usual = np.where(np.isfinite(rows[:n]), np.abs(rows[:n]), 0).max(1) < 100
+            usual &= ~np.isnan(expected)
+            assert (
+                error(scores[torch.from_numpy(usual)], expected[usual].astype(np.float64))
+                < ERRORS[precision]
+            )
+            counted = ScoreHistogram(scorer.kind, scorer.identity)
+            added = ScoreHistogram(scorer.kind, scorer.identity).add_counts(counts.cpu().numpy())
+            assert added == counted.update(found)
+
+
+@on_gpu
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_columns_of_wide_networks_and_of_convolutions(tmp_path: Path, precision: str) -> None:
+    rows = edges(200)
+    for name, content in (
+        ("score_wide", network(tuple(COLUMNS), "huber", d=200, bounded=True)),
+        ("score_layered", with_convolution(*network(tuple(COLUMNS), "huber", d=200))),
+    ):
+        path = tmp_path / f"{name}.vael"
+        path.write_bytes(promised(*content, ["reconstruction"]))
+        cpu = vaelocity.load(path)
+        scorer = vaelocity.load(path, backend="cuda", precision=precision, verify=False)
+        assert scorer.config.kernel == name
+        given = torch.from_numpy(rows).cuda()
+        assert np.array_equal(scorer.flags(given).cpu().numpy(), cpu.flags(rows))
+        usual = np.where(np.isfinite(rows), np.abs(rows), 1e9).max(1) < 100
+        scores, expected = scorer.score(given).cpu()[usual], cpu.score(rows[usual])
+        assert error(scores, expected.astype(np.float64)) < ERRORS[precision]
 
 
 @on_gpu

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import physics_networks
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +15,6 @@ from physics_networks import COLUMNS, edges, network, promised
 import vaelocity
 from vaelocity import _core
 from vaelocity.bundle import BundleError, bundle_bytes, parse_bundle
-from vaelocity.cuda import plan
 from vaelocity.export import qonnx_model
 from vaelocity.frozen_score import exact_features, exact_score
 from vaelocity.preprocess import prepared
@@ -322,12 +319,6 @@ def test_what_knows_no_preprocessing_says_so(tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     with pytest.raises(BundleError, match="the QONNX graph takes no preprocessing but"):
         qonnx_model(path)
-    content, arrays = parse_bundle(path.read_bytes())
-    with pytest.raises(BundleError, match=r"a GPU takes no preprocessing .* preprocess.0 is log1p"):
-        plan.network(content, arrays)
-    other = copy.deepcopy(physics_networks.network(loss="huber"))
-    with pytest.raises(BundleError, match="takes the squared error only, and the loss is huber"):
-        plan.network(*other)
 
 
 def test_the_core_refuses_the_threshold_of_another_model() -> None:

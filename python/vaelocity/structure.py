@@ -28,6 +28,9 @@ KINDS = {
 and the decoder goes from e to an e' as wide; latent_reconstruction is the loss between the two.
 output: the encoder's one value is the score, and there is no decoder."""
 
+SCORES = (*GAUSSIAN_KINDS, "latent_reconstruction", "output")
+"""All kinds of score, in the order of the kernels' codes."""
+
 LOSSES = ("squared_error", "absolute_error", "huber", "bce_with_logits")
 """Of a feature x and its reconstruction y, both standardised, d = y - x: 1/2 d^2; |d|; huber 1/2
 d^2 for |d| <= delta (1), delta (|d| - delta / 2) beyond; bce_with_logits, y being a logit,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from physics_networks import edges, network, promised
 
+import vaelocity
 from vaelocity.cuda.config import Config, Launch
 from vaelocity.cuda.plan import Blocks
 from vaelocity.histogram import ScoreHistogram
@@ -81,6 +84,23 @@ def check_order_and_parts(make_bundle: Make, make_scorer: Make, pretend: list[in
         assert torch.equal(flags, scorer.flags(rows))
     assert _Event.under_way == 0
     assert sorted(pretend) == [16, 16, 16, 16, 16 * 9, 16 * 9]
+
+
+def check_rows_with_missing_values(make_scorer: Make, tmp_path: Path) -> None:
+    """Scores, flags and histogram of a model that leaves terms out of its loss."""
+    path = tmp_path / "model.vael"
+    content = network(("missing", "mask_zeros"), "huber")
+    path.write_bytes(promised(*content, ["reconstruction"]))
+    scorer = make_scorer(path, None, "tf32", config=CONFIG)
+    batches, counted = [edges(19), edges(19)[5:12]], ScoreHistogram()
+    found = list(scorer.score_stream(batches, batch_rows=30, flags=True, histogram=counted))
+    for (scores, flags), batch in zip(found, batches, strict=True):
+        expected = scorer.score(torch.from_numpy(batch))
+        assert torch.allclose(scores, expected, rtol=1e-5, equal_nan=True)
+        assert flags.tolist() == vaelocity.load(path).flags(batch).tolist()
+        assert {0, 1, 2, 4} & set(flags.tolist()) >= {1, 4}
+    assert counted.n == 48
+    assert _Event.under_way == 0
 
 
 def check_accepted_events_alone(make_bundle: Make, make_scorer: Make) -> None:

@@ -18,12 +18,20 @@ FUNCTIONS = {
     "expm1": (torch.expm1, (-105, 89), 3e-7),
     "log1p_exp": (F.softplus, (-105, 0), 5e-7),
     "sigmoid": (torch.sigmoid, (-105, 105), 5e-7),
+    "softplus": (F.softplus, (-105, 105), 5e-7),
+    "signed_log1p": (lambda x: x.sign() * x.abs().log1p(), (-1e6, 1e6), 3e-7),
 }
 EDGES = {
     "exp": ([0, INF, -INF, NAN, 90, -200], [1, INF, 0, NAN, INF, 0]),
     "expm1": ([0, INF, -INF, NAN, 90, -200, 1e-30], [0, INF, -1, NAN, INF, -1, 1e-30]),
     "log1p_exp": ([0, -INF, NAN, -200], [0.69314718, 0, NAN, 0]),
     "sigmoid": ([0, INF, -INF, NAN], [0.5, 1, 0, NAN]),
+    "softplus": ([0, INF, -INF, NAN, 3e38, -200], [0.69314718, INF, 0, NAN, 3e38, 0]),
+    "signed_log1p": ([0, INF, -INF, NAN, 3e38, -1e-40], [0, INF, -INF, NAN, 88.596846, -1e-40]),
+    "wrap_angle": (
+        [0, 3.1415927, -3.1415927, 3.0, NAN, 2.0**30, 2.0**20],
+        [0, -3.1415927, -3.1415927, 3.0, NAN, 0.33682603, 0.33682603],
+    ),
     "sign": ([0, 3, -INF, NAN], [0, 1, -1, NAN]),
 }
 
@@ -40,6 +48,12 @@ def apply_kernel(x_ptr, y_ptr, n, FUNCTION: tl.constexpr, BLOCK: tl.constexpr):
         y = math.log1p_exp(x)
     elif FUNCTION == "sigmoid":
         y = math.sigmoid(x)
+    elif FUNCTION == "softplus":
+        y = math.softplus(x)
+    elif FUNCTION == "signed_log1p":
+        y = math.signed_log1p(x)
+    elif FUNCTION == "wrap_angle":
+        y = math.wrap_angle(x)
     else:
         y = math.sign(x)
     tl.store(y_ptr + at, y, mask=at < n)
@@ -88,3 +102,15 @@ def test_error(name):
 def test_edges(name):
     x, want = (torch.tensor(values, dtype=torch.float32) for values in EDGES[name])
     assert torch.allclose(apply(name, x), want, rtol=1e-7, atol=0, equal_nan=True)
+
+
+def test_angles():
+    """Within 2^-21 of the float64 remainder, seams apart, and always inside."""
+    x = torch.cat([torch.linspace(-1000, 1000, 20_001), torch.linspace(-7, 7, 10_001)])
+    got = apply("wrap_angle", x)
+    pi = torch.tensor(torch.pi)  # float32's
+    assert ((got >= -pi) & (got < pi)).all()
+    off = (got.double() - x.double()) / (2 * torch.pi)
+    assert ((off - off.round()).abs() * 2 * torch.pi <= 2**-21).all()
+    inside = (x >= -pi) & (x < pi)
+    assert torch.equal(got[inside], x[inside])

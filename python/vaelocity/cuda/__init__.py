@@ -2,6 +2,7 @@
 triton.
 
     plan.py      bundle -> the blocks of weights a kernel reads
+    columns.py   its preprocessing by column and its loss, as a kernel reads them
     config.py    which kernel and which configuration, from a committed table
     compile.py   ahead of time, for a GPU that is not here
     scorer.py    vaelocity.load(path, backend="cuda")

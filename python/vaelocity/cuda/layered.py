@@ -11,21 +11,21 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from vaelocity.cuda import device as _device
 from vaelocity.cuda.accept import Compaction
+from vaelocity.cuda.columns import columns, loss
 from vaelocity.cuda.compile import OPTIONS
 from vaelocity.cuda.config import PRECISIONS, Config, Launch
 from vaelocity.cuda.fused import Outputs
 from vaelocity.cuda.layers import Layers
-from vaelocity.cuda.plan import Blocks
+from vaelocity.cuda.plan import NEEDS_DECODER, Blocks
 from vaelocity.cuda.program import programs_to_launch
-from vaelocity.steps import output_width, require_plain
-from vaelocity.structure import GAUSSIAN_KINDS
+from vaelocity.steps import output_width
+from vaelocity.structure import SCORES
 
 _COLUMNS = 64  # features of a row that the kernel takes at a time
 _LAUNCH = Launch(16, 4, 1, 8)
@@ -50,26 +50,23 @@ class LayeredNetwork:
         device: torch.device,
         memory_limit: int | None,
     ) -> None:
-        require_plain(metadata, "the scorer on a GPU")
         if precision not in PRECISIONS:
             known = ", ".join(PRECISIONS)
             raise ValueError(f"precision: expected one of {known}, got {precision!r}")
         self._device, self._precision = device, precision
-        self._kind = GAUSSIAN_KINDS.index(kind)
+        self._kind = SCORES.index(kind)
         self._beta = float(metadata["score"].get("beta", 1.0))
         self._latent = int(metadata["latent"]["size"])
         self._gaussian = metadata["latent"]["kind"] == "gaussian"
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self._encoder = Layers(metadata["encoder"], tensors, dtype).to(device)
         self._decoder = None
-        if kind in ("reconstruction", "elbo"):
+        if kind in NEEDS_DECODER:
             self._decoder = Layers(metadata["decoder"], tensors, dtype).to(device)
-        step = metadata["preprocess"][-1]
-        scaling = np.stack([tensors[step["mean"]], np.reciprocal(tensors[step["scale"]])])
-        self._n_features = scaling.shape[1]
+        self._columns, self._loss = columns(metadata, tensors), loss(metadata)
+        self._n_features = self._columns.n_features
         self._padded = -(-self._n_features // _COLUMNS) * _COLUMNS
-        pad = ((0, 0), (0, self._padded - self._n_features))
-        self._scaling = torch.from_numpy(np.pad(scaling, pad)).to(device)
+        self._scaling = torch.from_numpy(self._columns.padded(self._padded)).to(device)
         self._multiprocessors = _device.multiprocessors(device)
         self._compaction = Compaction(_LAUNCH.per_sm * self._multiprocessors, device)
         self._reserved = 0
@@ -103,13 +100,43 @@ class LayeredNetwork:
             self._compaction.run(outputs.accepted, outputs.scores, threshold, programs, block)
 
     def _run_part(self, rows: Tensor, outputs: Outputs, threshold: float) -> None:
-        mean, inverse_scale = self._scaling[:, : self._n_features]
         with _device.current(self._device), _products(self._precision):
-            encoded = self._encoder((rows.float() - mean) * inverse_scale).contiguous()
+            encoded = self._encoder(self._prepared(rows)).contiguous()
             decoded = None
             if self._decoder is not None:
                 decoded = self._decoder(encoded[:, : self._latent]).contiguous()
         self._score(rows, encoded, decoded, outputs, threshold)
+
+    def _prepared(self, rows: Tensor) -> Tensor:
+        """What the network gets of rows: float32 [n, d]."""
+        if self._columns.only_standardized:
+            mean, inverse_scale = self._scaling[:, : self._n_features]
+            standardized: Tensor = (rows.float() - mean) * inverse_scale
+            return standardized
+        from vaelocity.kernels.score_columns import score_columns
+
+        kernel: Any = score_columns
+        programs = programs_to_launch(len(rows), _LAUNCH, self._multiprocessors)
+        prepared = torch.empty(rows.shape, device=self._device)
+        arguments = self._row_arguments(rows, programs) | {"prepared": prepared}
+        kernel[(programs,)](**arguments, num_warps=_LAUNCH.warps, **OPTIONS)
+        return prepared
+
+    def _row_arguments(self, rows: Tensor, programs: int) -> dict[str, Any]:
+        """What both kernels take: the rows, and what is done to their columns."""
+        return {
+            "x": rows,
+            "row_stride": rows.stride(0),
+            "column_stride": rows.stride(1),
+            "n": len(rows),
+            "scaling": self._scaling,
+            "programs": programs,
+            "D": self._n_features,
+            "COLUMNS": self._columns.constants(pinned=False),
+            "BM": _LAUNCH.block_rows,
+            "C": _COLUMNS,
+            "PADDED": self._padded,
+        }
 
     def _score(
         self,
@@ -123,25 +150,16 @@ class LayeredNetwork:
 
         kernel: Any = score_layered
         programs = programs_to_launch(len(rows), _LAUNCH, self._multiprocessors)
-        arguments = {
-            "x": rows,
-            "row_stride": rows.stride(0),
-            "column_stride": rows.stride(1),
-            "n": len(rows),
-            "scaling": self._scaling,
+        arguments = self._row_arguments(rows, programs) | {
             "encoded": encoded,
             "decoded": decoded,
             "beta": self._beta,
             "threshold": threshold,
-            "programs": programs,
             **outputs.tensors(),
-            "D": self._n_features,
             "LATENT": self._latent,
             "GAUSSIAN": int(self._gaussian),
             "KIND": self._kind,
-            "BM": _LAUNCH.block_rows,
-            "C": _COLUMNS,
-            "PADDED": self._padded,
+            "LOSS": self._loss.constants,
         }
         with _device.current(self._device):
             kernel[(programs,)](**arguments, num_warps=_LAUNCH.warps, **OPTIONS)

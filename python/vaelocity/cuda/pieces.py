@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from vaelocity.cuda.plan import Floats
+from vaelocity.cuda.columns import Floats
 
 Bits = npt.NDArray[np.uint16]
 

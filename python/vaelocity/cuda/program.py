@@ -70,6 +70,11 @@ class Program:
         return fits and self.arch == "sm_90"
 
     @property
+    def pins_columns(self) -> bool:
+        """Whether the kernel keeps the compiler from preparing rows once more in every warp."""
+        return self.config.kernel == "score" and self.arch.startswith("sm_")
+
+    @property
     def bias_type(self) -> str:
         """Triton's name of the biases' type."""
         return self.weight_type if self.bias_products else "fp32"
@@ -93,7 +98,9 @@ class Program:
 
     def scratch_elements(self, launch: Launch) -> int:
         """Elements of scratch that one program takes; 0 for a kernel without."""
-        return 2 * launch.block_rows * self.scratch_width if self.scratch_type else 0
+        # Two tiles in turns, and one that keeps what a loss of the latent compares with.
+        tiles = 3 if self.network.kind == "latent_reconstruction" else 2
+        return tiles * launch.block_rows * self.scratch_width if self.scratch_type else 0
 
     def constants(self, launch: Launch, read_padding: bool) -> dict[str, Any]:
         """The kernel's compile-time constants, but those that say which outputs there are."""
@@ -104,6 +111,8 @@ class Program:
             "N_ENCODER": network.n_encoder,
             "HAS_LOGVAR": int(network.has_logvar),
             "KIND": self.plan.kind_code,
+            "COLUMNS": network.columns.constants(pinned=self.pins_columns),
+            "LOSS": network.loss.constants,
             "SPLIT": self.plan.weights.size if self.precision == "float32" else 0,
             "READ_PADDING": read_padding,
             "BM": launch.block_rows,

@@ -21,11 +21,10 @@ from vaelocity.cuda.accept import Accepted
 from vaelocity.cuda.config import Config
 from vaelocity.cuda.fused import FusedNetwork, Outputs
 from vaelocity.cuda.layered import LayeredNetwork
-from vaelocity.cuda.plan import network
+from vaelocity.cuda.plan import fusible, network
 from vaelocity.histogram import ScoreHistogram
 from vaelocity.histogram_reference import BINS
 from vaelocity.scorer import Scorer
-from vaelocity.steps import only_dense
 from vaelocity.threshold import Threshold
 
 Tensor = torch.Tensor
@@ -65,8 +64,9 @@ class CudaScorer:
     be captured in a CUDA graph, once a first call of the same kind has compiled the kernel. The
     scorer has scratch memory of its own: one stream at a time.
 
-    A network of dense layers is one kernel. One with other steps (convolutions, pools, norms,
-    residual sums) runs through torch layer by layer, convolutions through cuDNN, and its
+    A network of dense layers, bounds behind them included, is one kernel, with whatever the file
+    says of preprocessing and loss. One with other steps (convolutions, pools, norms, residual sums)
+    runs through torch layer by layer, convolutions through cuDNN, and its
     activations through memory of torch's allocator; one kernel makes the score of what comes out.
 
     The scores are within TOLERANCES of the CPU's, not equal to them, and the same bits in every
@@ -90,7 +90,7 @@ class CudaScorer:
         self.precision = precision
         self.memory_limit = memory_limit
         self._network: FusedNetwork | LayeredNetwork
-        if only_dense(metadata):
+        if fusible(metadata):
             made = network(metadata, tensors, kind)
             self._network = FusedNetwork(made, precision, device, config)
         else:
@@ -123,7 +123,8 @@ class CudaScorer:
         return found
 
     def score_features(self, rows: Tensor, out: Tensor | None = None) -> Tensor:
-        """1/2 (y_j - x_j)^2 of every feature in the standardised space: float32 [n, n_features].
+        """What every feature adds to the score in the standardised space, 1/2 (y_j - x_j)^2 for the
+        squared error, 0 where its term leaves the loss: float32 [n, n_features].
 
         Raises ValueError for kinds other than reconstruction; else as score().
         """
@@ -139,8 +140,9 @@ class CudaScorer:
     def flags(self, rows: Tensor, out: Tensor | None = None) -> Tensor:
         """What is unusual about each row, uint8 [n].
 
-        0: nothing. 1: a NaN or inf among its features, its score is NaN. 2: the score of finite
-        features overflowed and is float32's largest number.
+        0: nothing. 1: a NaN or inf among its features that no policy of the file deals with, its
+        score is NaN. Else a sum of 2: the score overflowed and is float32's largest number (an
+        output's may be the lowest), and 4: a missing value was left out or replaced.
         """
         found = self._out("out", out, rows, torch.uint8)
         self.score_into(rows, flags=found)
@@ -331,7 +333,7 @@ class CudaScorer:
 
     @property
     def kind(self) -> str:
-        """The score it computes: reconstruction, kl, mu2, rz or elbo."""
+        """The score it computes: one of vaelocity.structure.SCORES."""
         return self._file.kind
 
     @property
