@@ -86,7 +86,8 @@ def _from_arrow(batch: Any, feature_names: Sequence[str]) -> Layout:
     # A table in one chunk, or a record batch.
     parts = batch.to_batches() if hasattr(batch, "to_batches") else [batch]
     if len(parts) == 1:
-        columns = _core.arrow_columns(*parts[0].__arrow_c_array__(), feature_names)
+        schema, array = parts[0].__arrow_c_array__()
+        columns = _core.arrow_columns(schema, array, feature_names)
         if columns is not None:
             return columns
     names = batch.schema.names
