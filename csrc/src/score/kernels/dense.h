@@ -166,11 +166,12 @@ inline void dense_tile_with(const Layer &layer, const float *in, int width, floa
 
 // ---- Outputs in the vector
 
-/// R rows, V vectors of outputs. in: [R][in_stride], weights: the panels of by_output, each of W's
-/// rows, out: [R][out_stride].
+/// R rows, V vectors of outputs from j on. in, out: [R][stride].
 template <class W, int R, int V>
-inline void dense_outputs(const float *in, ptrdiff_t in_stride, float *out, ptrdiff_t out_stride,
-                          int width, const float *weights, const float *bias, bool relu) {
+inline void dense_outputs(int j, const Layer &layer, const float *in, int width, float *out,
+                          ptrdiff_t stride) {
+  const float *weights = layer.by_output + panel_at(j, W::rows(width)), *bias = layer.bias + j;
+  const bool relu = layer.activation == Activation::relu;
   Vec even[R][V], odd[R][V];
   constexpr int panels = (V * Vec::lanes + row_padding - 1) / row_padding;
   const float *panel[panels];
@@ -197,7 +198,7 @@ inline void dense_outputs(const float *in, ptrdiff_t in_stride, float *out, ptrd
 
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
-      const Vec x = set(in[r * in_stride + k]);
+      const Vec x = set(in[r * stride + k]);
 
 #pragma GCC unroll 16
       for (int v = 0; v < V; ++v)
@@ -215,7 +216,7 @@ inline void dense_outputs(const float *in, ptrdiff_t in_stride, float *out, ptrd
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 16
     for (int v = 0; v < V; ++v)
-      store(out + r * out_stride + v * Vec::lanes, finish(even[r][v] + odd[r][v], relu));
+      store(out + r * stride + j + v * Vec::lanes, finish(even[r][v] + odd[r][v], relu));
 }
 
 /// The widest vectors first, then halves of them: `outputs` is a multiple of row_padding.
@@ -224,9 +225,7 @@ inline void dense_few_from(int j, int outputs, const Layer &layer, const float *
                            float *out, ptrdiff_t stride) {
   constexpr int at_once = V * Vec::lanes;
   for (; j + at_once <= outputs; j += at_once)
-    dense_outputs<W, R, V>(in, stride, out + j, stride, width,
-                           layer.by_output + panel_at(j, W::rows(width)), layer.bias + j,
-                           layer.activation == Activation::relu);
+    dense_outputs<W, R, V>(j, layer, in, width, out, stride);
   if constexpr (V > 1)
     dense_few_from<W, R, V / 2>(j, outputs, layer, in, width, out, stride);
 }
