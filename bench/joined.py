@@ -3,6 +3,7 @@
     python bench/joined.py PART.json ... --output FOLDER
 
 The first part's peak, start and date stand for all. Refuses parts of different machines or commits.
+One part is judged again: after other counts (instructions/score.py).
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ def joined(parts: list[dict[str, Any]], counts: Mapping[str, score_counts.Found]
             raise ValueError(f"parts: of two machines: {_what(first)} and {_what(other)}")
     results = {**first, "cases": [case for part in parts for case in part["cases"]]}
     results["latencies"] = {k: v for part in parts for k, v in part["latencies"].items()}
-    results["notes"] = f"One thread; {len(parts)} processes side by side, each on its processor."
+    if others:
+        notes = f"One thread; {len(parts)} processes side by side, each on its processor."
+        results["notes"] = notes
     results["requirements"] = requirements.judge(results, counts)
     return results
 

@@ -369,6 +369,7 @@ def test_parts_of_one_machine_are_one_result(module: Callable[[str], ModuleType]
     parts[1]["machine"]["commit"] = "another"
     with pytest.raises(ValueError, match="parts: of two machines"):
         joined(parts, {})
+    assert joined(parts[:1], {})["notes"] == parts[0]["notes"], "one part, judged again"
 
 
 def test_committed_results_have_the_fields_of_the_page() -> None:
