@@ -57,7 +57,8 @@ py::object arrow_columns(const py::capsule &schema, const py::capsule &array,
     return py::none();
   std::unordered_map<std::string_view, int64_t> at;
   for (int64_t i = 0; i < type.n_children; ++i)
-    at.insert_or_assign(type.children[i]->name, i);
+    if (const char *name = type.children[i]->name) // may be null: a column without a name
+      at.insert_or_assign(name, i);
   const py::dtype float32 = py::dtype::of<float>();
   py::list columns;
   for (const std::string &name : names) {
